@@ -1,0 +1,35 @@
+// Package feed is the format of entries: what one device did to one folder, in an
+// append-only, hash-linked, signed and encrypted log.
+//
+// A feed belongs to one device and one run of it; an [Entry] names its feed, its place
+// in it, the entry before it, what its maker had seen of the other feeds, and carries
+// operations as ciphertext. Entries travel and rest exactly as they were signed, so that
+// whoever stores and forwards them needs no key.
+//
+// The package promises that
+//   - an entry has one encoding: Decode accepts nothing but the bytes that Seal made or
+//     could have made, within limits that makers obey too, so that every device accepts
+//     the same entries;
+//   - Decode, DecodeFrontier, Verify and Open never panic and never allocate more than
+//     their limits allow, whatever the bytes;
+//   - a payload opens only with the key that its header names, and only in the place
+//     (folder, feed, sequence number, predecessor, frontier, time) it was made for.
+//
+// It never decides who may write, whether an entry's predecessors are here, or what the
+// operations mean, and it does no input or output.
+//
+// # Format, version 1
+//
+// All of it is CBOR in the core deterministic encoding of RFC 8949. An entry is
+//
+//	[header: bytes, payload: bytes, signature: bytes of 64]
+//
+// where header holds the encoding of
+//
+//	[version, folder, device, run, seq, prev, [[device, run, seq, hash], …], epoch, time]
+//
+// and payload is a 24-byte nonce followed by XChaCha20-Poly1305 of the zstd-compressed
+// operations, with the header as additional data. The entry's hash is BLAKE3 (key
+// derivation mode, context [entryContext]) over every byte before the signature's own
+// element; what is signed is a domain string followed by that hash.
+package feed

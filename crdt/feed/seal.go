@@ -1,0 +1,105 @@
+package feed
+
+import (
+	"crypto/cipher"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/blake3"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+const (
+	payloadContext = "sheaf 2026-01 key of entry payloads v1"
+	minPayload     = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+)
+
+// Seal makes the entry that d describes: it compresses plain, encrypts it with key, and
+// signs the whole with priv, which must be the key of d's device. It fails with ErrTooLarge
+// when plain, or what becomes of it, is beyond the limits (split it then), with ErrKey when
+// priv is of another device, and with ErrMalformed when d is not a valid draft.
+func Seal(priv ed25519.PrivateKey, key Key, d Draft, plain []byte) (*Entry, error) {
+	frontier := slices.Clone(d.Frontier)
+	slices.SortFunc(frontier, func(a, b Head) int { return Compare(a.Feed, b.Feed) })
+	e := &Entry{
+		Folder: d.Folder, Feed: d.Feed, Seq: d.Seq, Prev: d.Prev, Frontier: frontier,
+		Epoch: key.Epoch(), Time: d.Time.UnixMilli(),
+	}
+	if len(priv) != ed25519.PrivateKeySize || DeviceOf(priv) != d.Feed.Device {
+		return nil, fmt.Errorf("entry %s: signing: %w", e.name(), ErrKey)
+	}
+	if len(plain) > MaxPlain {
+		return nil, fmt.Errorf("entry %s: %d bytes of operations: %w", e.name(), len(plain), ErrTooLarge)
+	}
+	enc, err := encoder()
+	if err != nil {
+		return nil, fmt.Errorf("entry %s: %w", e.name(), err)
+	}
+	packed := enc.EncodeAll(plain, nil)
+	e.Payload = make([]byte, chacha20poly1305.NonceSizeX, minPayload+len(packed))
+	rand.Read(e.Payload) // never fails: crypto/rand ends the process instead
+	e.Payload = key.aead().Seal(e.Payload, e.Payload, packed, e.encodeHeader())
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	e.encode()
+	if len(e.raw) > MaxEntry {
+		return nil, fmt.Errorf("entry %s: %d bytes: %w", e.name(), len(e.raw), ErrTooLarge)
+	}
+	copy(e.Signature[:], ed25519.Sign(priv, toSign(e.hash)))
+	e.setSignature()
+	return e, nil
+}
+
+// Open returns the operations of an entry. It fails with ErrKey when key is not of the
+// entry's epoch, with ErrMalformed when the payload is not what that key sealed for this
+// place, and with ErrTooLarge when it unpacks to more than MaxPlain bytes.
+func (e *Entry) Open(key Key) ([]byte, error) {
+	if key.Epoch() != e.Epoch {
+		return nil, fmt.Errorf("entry %s: of epoch %.8s: %w", e.name(), e.Epoch, ErrKey)
+	}
+	nonce, sealed := e.Payload[:chacha20poly1305.NonceSizeX], e.Payload[chacha20poly1305.NonceSizeX:]
+	packed, err := key.aead().Open(nil, nonce, sealed, e.header)
+	if err != nil {
+		return nil, fmt.Errorf("entry %s: payload does not authenticate: %w", e.name(), ErrMalformed)
+	}
+	dec, err := decoder()
+	if err != nil {
+		return nil, fmt.Errorf("entry %s: %w", e.name(), err)
+	}
+	plain, err := dec.DecodeAll(packed, nil)
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded), len(plain) > MaxPlain:
+		return nil, fmt.Errorf("entry %s: payload: %w", e.name(), ErrTooLarge)
+	case err != nil:
+		return nil, fmt.Errorf("entry %s: payload: %w: %v", e.name(), ErrMalformed, err)
+	}
+	return plain, nil
+}
+
+// aead returns the cipher of payloads: a key of its own, so that k can serve other purposes.
+func (k Key) aead() cipher.AEAD {
+	var sub [chacha20poly1305.KeySize]byte
+	blake3.DeriveKey(payloadContext, k[:], sub[:])
+	a, err := chacha20poly1305.NewX(sub[:])
+	if err != nil {
+		panic(err) // the length of a key is fixed
+	}
+	return a
+}
+
+// One encoder and one decoder serve everyone: EncodeAll and DecodeAll are safe for
+// concurrent use. They are made when first needed, because they are large.
+var (
+	encoder = sync.OnceValues(func() (*zstd.Encoder, error) {
+		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false))
+	})
+	decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
+		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxPlain), zstd.WithDecoderMaxWindow(MaxPlain))
+	})
+)
