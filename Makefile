@@ -1,5 +1,57 @@
-# sheaf: `make run` shows it, `make test` proves it.
-.PHONY: test
-test:
-	go vet ./...
-	go test ./...
+# sheaf: `make run` shows it, `make test` proves it. Both set up what they need.
+#
+#   make run            two devices of yours on this machine, one folder, until Ctrl-C
+#   make run DETACH=1   the same, left running (make stop ends it)
+#   make test           set-up, lint, unit tests (-race), integration suites
+#   make lint unit integration bench build install
+
+SHELL    := bash
+GO       ?= go
+BIN      := bin/sheaf
+PREFIX   ?= $(if $(filter 0,$(shell id -u)),/usr/local,$(HOME)/.local)
+VERSION  := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+LDFLAGS  := -X github.com/sheaf-fs/sheaf/cmd/internal/cli.version=$(VERSION)
+DETACH   ?=
+
+.PHONY: run stop build install test setup-run setup-test lint unit integration bench clean
+
+run: setup-run build
+	@DETACH=$(DETACH) .ci/demo
+
+stop:
+	@.ci/demo stop
+
+build: | bin
+	$(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+bin:
+	@mkdir -p bin
+
+install: build
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/sheaf
+
+setup-run:
+	@.ci/packages run
+
+setup-test:
+	@.ci/packages run test
+
+test: setup-test lint unit integration
+	@.ci/skipped
+
+lint:
+	@.ci/lint
+
+# The unit tests of every package but integration/, which needs the whole.
+unit: build
+	@.ci/gotest unit $$($(GO) list ./... | grep -v /integration)
+
+integration: build
+	@.ci/gotest integration $$($(GO) list ./... | grep /integration)
+
+# Ratios against ext4, cp and rsync in one run; never a pass or a fail.
+bench: setup-test build
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m $$($(GO) list ./... | grep /integration)
+
+clean:
+	rm -rf bin .cache

@@ -1,0 +1,169 @@
+package control
+
+import "time"
+
+// The methods of the daemon. PATHs in requests are absolute.
+const (
+	MethodInit   = "init"
+	MethodInvite = "invite"
+	MethodJoin   = "join"
+	MethodUp     = "up"
+	MethodDown   = "down"
+	MethodStatus = "status"
+	MethodSync   = "sync"
+	MethodLog    = "log"
+	MethodExport = "export"
+)
+
+// InitRequest makes a folder and mounts it on Path.
+type InitRequest struct {
+	Path   string `json:"path"`
+	Name   string `json:"name,omitempty"` // default: the base of Path
+	Import bool   `json:"import,omitempty"`
+}
+
+// Mounted says which folder is mounted where.
+type Mounted struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Path string `json:"path"`
+	// Import only: what was copied in, and where the original is now.
+	Imported *Imported `json:"imported,omitempty"`
+}
+
+// Imported counts what init --import copied.
+type Imported struct {
+	Files    int      `json:"files"`
+	Dirs     int      `json:"dirs"`
+	Symlinks int      `json:"symlinks"`
+	Bytes    int64    `json:"bytes"`
+	Original string   `json:"original"`
+	Skipped  []string `json:"skipped,omitempty"` // sockets, pipes and devices, by relative path
+}
+
+// PathRequest names a folder by any path in its mount.
+type PathRequest struct {
+	Path string `json:"path"`
+}
+
+// InviteReply carries a ticket.
+type InviteReply struct {
+	Ticket string `json:"ticket"`
+}
+
+// JoinRequest joins a ticket's folder and mounts it on Path.
+type JoinRequest struct {
+	Ticket string `json:"ticket"`
+	Path   string `json:"path"`
+	// Timeout bounds the wait for the first sync; 0 waits for as long as it takes.
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// UpRequest mounts every folder of the home.
+type UpRequest struct{}
+
+// UpReply lists what is mounted, and what could not be.
+type UpReply struct {
+	Folders []Mounted `json:"folders"`
+	Failed  []Failed  `json:"failed,omitempty"`
+}
+
+// Failed is a folder that could not be mounted or unmounted.
+type Failed struct {
+	Path  string `json:"path"`
+	Error *Error `json:"error"`
+}
+
+// DownReply says what was unmounted; the daemon ends right after it.
+type DownReply struct {
+	PID       int      `json:"pid"`
+	Unmounted []string `json:"unmounted"`
+	// Busy mounts were detached: programs that still hold files there keep their view.
+	Busy []string `json:"busy,omitempty"`
+}
+
+// Status is all that sheaf status shows.
+type Status struct {
+	Home    string         `json:"home"`
+	Running bool           `json:"running"`
+	PID     int            `json:"pid"` // of the daemon; 0 if it does not run
+	Version string         `json:"version"`
+	Device  DeviceStatus   `json:"device"`
+	Listen  []string       `json:"listen"` // addresses that devices can reach this one at
+	Folders []FolderStatus `json:"folders"`
+}
+
+// DeviceStatus names this device.
+type DeviceStatus struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// FolderStatus is one folder.
+type FolderStatus struct {
+	ID      string       `json:"id"`
+	Name    string       `json:"name"`
+	Path    string       `json:"path"` // the mount point; empty if it has none
+	Mounted bool         `json:"mounted"`
+	Error   *Error       `json:"error,omitempty"` // why it is not mounted
+	Entries int          `json:"entries"`
+	Bytes   int64        `json:"bytes"`
+	Devices []PeerStatus `json:"devices"` // the others
+	Notes   []Note       `json:"notes"`   // what is set aside or needs a person
+}
+
+// PeerStatus is another device of a folder. Amounts are what is left to go.
+type PeerStatus struct {
+	ID            string     `json:"id"`
+	Name          string     `json:"name"`
+	Connected     bool       `json:"connected"`
+	Address       string     `json:"address,omitempty"`
+	EntriesToSend int        `json:"entries_to_send"`
+	EntriesToGet  int        `json:"entries_to_get"`
+	BytesToSend   int64      `json:"bytes_to_send"`
+	BytesToGet    int64      `json:"bytes_to_get"`
+	LastError     string     `json:"last_error,omitempty"`
+	Seen          *time.Time `json:"seen,omitempty"`
+}
+
+// Note is something set aside, or that somebody should look at.
+type Note struct {
+	Kind string    `json:"kind"`
+	Path string    `json:"path,omitempty"`
+	Text string    `json:"text"`
+	Time time.Time `json:"time"`
+}
+
+// SyncRequest brings a folder in step with its devices; an empty Path means every folder.
+type SyncRequest struct {
+	Path    string        `json:"path,omitempty"`
+	Wait    bool          `json:"wait,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// SyncReply is how far it got.
+type SyncReply struct {
+	Folders []FolderStatus `json:"folders"`
+}
+
+// LogReply is the history of a file, newest first.
+type LogReply struct {
+	Path      string     `json:"path"`
+	Revisions []Revision `json:"revisions"`
+}
+
+// Revision is one change of a file.
+type Revision struct {
+	Version string    `json:"version"`
+	Device  string    `json:"device"`
+	Time    time.Time `json:"time"`
+	Op      string    `json:"op"`
+	Path    string    `json:"path"`
+	Added   int       `json:"added"`
+	Removed int       `json:"removed"`
+}
+
+// ExportReply is an Automerge document.
+type ExportReply struct {
+	Document []byte `json:"document"`
+}
