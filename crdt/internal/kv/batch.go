@@ -1,0 +1,188 @@
+package kv
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Batch is a list of changes that are made together, in order. It is not safe for
+// concurrent use, and of no use after Commit. It keeps no reference to what it is given.
+type Batch struct {
+	p *pebble.Batch
+	// The first error, returned by Commit: callers fill a batch without looking.
+	err error
+}
+
+// Batch returns an empty batch. It may be dropped without Commit.
+func (db *DB) Batch() *Batch { return &Batch{p: db.p.NewBatch()} }
+
+// Set gives k the value v.
+func (b *Batch) Set(k, v []byte) { b.keep(b.p.Set(k, v, nil)) }
+
+// Delete removes k, if it is there.
+func (b *Batch) Delete(k []byte) { b.keep(b.p.Delete(k, nil)) }
+
+// DeleteRange removes every key from start up to but without end.
+func (b *Batch) DeleteRange(start, end []byte) { b.keep(b.p.DeleteRange(start, end, nil)) }
+
+// DeletePrefix removes every key that begins with prefix, which must not be empty.
+func (b *Batch) DeletePrefix(prefix []byte) {
+	end := prefixEnd(prefix)
+	if end == nil {
+		b.keep(fmt.Errorf("prefix %x has no end", prefix))
+		return
+	}
+	b.DeleteRange(prefix, end)
+}
+
+// Empty reports whether the batch would change nothing.
+func (b *Batch) Empty() bool { return b.p.Empty() }
+
+// Size is how many bytes the batch takes.
+func (b *Batch) Size() int { return b.p.Len() }
+
+func (b *Batch) keep(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// Commit applies b. When it returns nil, the change is visible and survives the death of
+// this process; for the machine's, see Sync. With ErrFull nothing was changed, and Commit
+// may be tried again with a new batch once there is space; after any other error the
+// change may or may not be there once the database is opened again.
+func (db *DB) Commit(b *Batch) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	defer b.p.Close()
+	if b.err != nil {
+		return fmt.Errorf("database %s: batch: %w", db.dir, b.err)
+	}
+	if err := db.fail.get(); err != nil {
+		return err
+	}
+	if err := db.checkSpace(b.p.Len()); err != nil {
+		return fmt.Errorf("database %s: %w", db.dir, err)
+	}
+	if err := db.p.Apply(b.p, pebble.Sync); err != nil {
+		db.fail.set(err)
+	}
+	return db.fail.get()
+}
+
+// checkSpace refuses a batch early where space is short. Pebble must still be able to flush
+// what is acknowledged; and a log that has no space cannot be written again.
+func (db *DB) checkSpace(n int) error {
+	if db.reserve < 0 {
+		return nil
+	}
+	if db.fail.full.Load() {
+		return fmt.Errorf("%w: %w: what was written before is not flushed", ErrFull, syscall.ENOSPC)
+	}
+	u, err := db.fs.GetDiskUsage(db.dir)
+	if err != nil {
+		return nil // not every filesystem can tell
+	}
+	if need := uint64(db.reserve) + 2*uint64(n); u.AvailBytes < need {
+		return fmt.Errorf("%w: %w: %d MiB are free, %d MiB are needed to go on", ErrFull, syscall.ENOSPC, u.AvailBytes>>20, need>>20)
+	}
+	return nil
+}
+
+// Get returns a copy of the value of k, and whether k is there.
+func (db *DB) Get(k []byte) ([]byte, bool, error) {
+	if err := db.enter(); err != nil {
+		return nil, false, err
+	}
+	defer db.leave()
+	v, closer, err := db.p.Get(k)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, db.readError(err)
+	}
+	defer closer.Close()
+	return bytes.Clone(v), true, nil
+}
+
+// Scan calls fn with every key that begins with prefix, in order, as of the moment of the
+// call. k and v are valid until fn returns. An error of fn ends the scan and is returned,
+// except Stop.
+func (db *DB) Scan(prefix []byte, fn func(k, v []byte) error) error {
+	return db.Range(prefix, prefixEnd(prefix), fn)
+}
+
+// Range is Scan for the keys from start up to but without end; a nil end is behind every key.
+func (db *DB) Range(start, end []byte, fn func(k, v []byte) error) (err error) {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	it, err := db.p.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return db.readError(err)
+	}
+	defer func() {
+		if cErr := it.Close(); err == nil && cErr != nil {
+			err = db.readError(cErr)
+		}
+	}()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return db.readError(err)
+		}
+		if err := fn(it.Key(), v); err != nil {
+			if errors.Is(err, Stop) {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// Last returns copies of the last key that begins with prefix and of its value, and whether
+// there is one.
+func (db *DB) Last(prefix []byte) (k, v []byte, ok bool, err error) {
+	if err := db.enter(); err != nil {
+		return nil, nil, false, err
+	}
+	defer db.leave()
+	it, err := db.p.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	if err != nil {
+		return nil, nil, false, db.readError(err)
+	}
+	if ok = it.Last(); ok {
+		k = bytes.Clone(it.Key())
+		v, err = it.ValueAndErr()
+		v = bytes.Clone(v)
+	}
+	if err = errors.Join(err, it.Close()); err != nil {
+		return nil, nil, false, db.readError(err)
+	}
+	return k, v, ok, nil
+}
+
+func (db *DB) readError(err error) error {
+	return fmt.Errorf("database %s: reading: %w", db.dir, kind(err, true))
+}
+
+// prefixEnd returns the first key behind every key that begins with prefix; nil when there
+// is none.
+func prefixEnd(prefix []byte) []byte {
+	end := bytes.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}

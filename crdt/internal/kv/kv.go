@@ -1,0 +1,249 @@
+// Package kv is the one database of a home: ordered keys and values in Pebble, with the two
+// kinds of durability that sheaf needs.
+//
+// It promises that
+//   - a batch is applied wholly or not at all, and is visible to readers once Commit returns;
+//   - what Commit returned for survives the death of the process (SIGKILL);
+//   - what Commit returned for before Sync was called survives the death of the machine once
+//     Sync returns, and after such a death the database opens at some batch boundary at or
+//     after the last Sync;
+//   - damage is an error, ErrDamaged, that names the path: it is never an empty or shortened
+//     database, and a directory that holds something else is never made into one;
+//   - one process has the database open, another one gets ErrInUse;
+//   - after a failure to write or sync, nothing is acknowledged any more until the database is
+//     opened again, because the kernel may have dropped what it could not write.
+//
+// It never knows what its keys mean.
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Kinds of errors; test for them with errors.Is.
+var (
+	ErrInUse   = errors.New("in use by another process")
+	ErrDamaged = errors.New("database damaged")
+	ErrFull    = errors.New("no space left on device") // comes with syscall.ENOSPC
+	ErrClosed  = errors.New("database closed")
+
+	// Stop, returned by the function given to Scan and Range, ends them without an error.
+	Stop = errors.New("stop")
+)
+
+// What Pebble may use. The working set of a home is small: state lives in memory above us.
+const (
+	memTableSize   = 4 << 20
+	cacheSize      = 8 << 20
+	defaultReserve = 16 << 20
+)
+
+// Options are the ways to open a database; the zero value is a good one.
+type Options struct {
+	// Logger gets Pebble's messages at debug level, and failures at error level. Nil: none.
+	Logger *slog.Logger
+	// MustExist makes Open fail with ErrDamaged where there is no database, instead of
+	// making one: for a home that had one.
+	MustExist bool
+	// Reserve is how many bytes must be free on the filesystem for Commit to begin: room
+	// for Pebble to write what was acknowledged in its final place. 0: 16 MiB; less: none.
+	Reserve int64
+	// FS replaces the filesystem, for tests.
+	FS vfs.FS
+}
+
+// DB is an open database. It is safe for concurrent use.
+type DB struct {
+	dir     string
+	fs      vfs.FS
+	log     *slog.Logger
+	reserve int64
+	fail    *failure
+	wal     *walFS
+	lock    *pebble.Lock
+	p       *pebble.DB
+
+	mu     sync.Mutex
+	idle   sync.Cond // no call is running
+	calls  int
+	closed bool
+}
+
+// Open opens the database in dir, or makes a new one where dir is absent or empty. It fails
+// with ErrInUse, ErrDamaged or ErrFull, or with the error of the filesystem.
+func Open(dir string, o Options) (*DB, error) {
+	db := &DB{dir: dir, fs: o.FS, log: o.Logger, reserve: o.Reserve}
+	db.idle.L = &db.mu
+	if db.fs == nil {
+		db.fs = vfs.Default
+		// The lock is known by its path inside a process.
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("database %s: %w", dir, err)
+		}
+		db.dir = abs
+	}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.reserve == 0 {
+		db.reserve = defaultReserve
+	}
+	db.fail = &failure{log: db.log, dir: db.dir}
+	db.wal = newWALFS(db.fs, db.fail)
+
+	exists, err := db.exists()
+	if err != nil {
+		return nil, fmt.Errorf("database %s: %w", db.dir, err)
+	}
+	if !exists {
+		if o.MustExist {
+			return nil, fmt.Errorf("database %s: %w: it is not there", db.dir, ErrDamaged)
+		}
+		if err := db.create(); err != nil {
+			return nil, fmt.Errorf("database %s: making it: %w", db.dir, kind(err, false))
+		}
+	}
+	if err := db.open(); err != nil {
+		db.wal.close()
+		return nil, fmt.Errorf("database %s: %w", db.dir, err)
+	}
+	return db, nil
+}
+
+// exists reports whether there is anything in dir. Whatever is there is opened, never
+// replaced.
+func (db *DB) exists() (bool, error) {
+	names, err := db.fs.List(db.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return len(names) > 0, err
+}
+
+func (db *DB) open() error {
+	lock, err := pebble.LockDirectory(db.dir, db.fs)
+	if err != nil {
+		// Held by this process, which is not a system call's error, or by another one.
+		var errno syscall.Errno
+		if !errors.As(err, &errno) || errno == syscall.EAGAIN {
+			return fmt.Errorf("%w: %w", ErrInUse, err)
+		}
+		return kind(err, false)
+	}
+	db.lock = lock
+	o := db.options()
+	o.FS = db.wal
+	o.Lock = lock
+	o.ErrorIfNotExists = true
+	p, err := openPebble(db.dir, o)
+	if err == nil {
+		err = db.fail.get()
+	}
+	if err != nil {
+		if p != nil {
+			p.Close()
+		}
+		lock.Close()
+		return kind(err, true)
+	}
+	db.p = p
+	return nil
+}
+
+// openPebble makes an error of a panic: Pebble checks some invariants of what it reads from
+// disk by panicking.
+func openPebble(dir string, o *pebble.Options) (p *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p, err = nil, fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}()
+	return pebble.Open(dir, o)
+}
+
+func (db *DB) options() *pebble.Options {
+	return &pebble.Options{
+		MemTableSize:                memTableSize,
+		MemTableStopWritesThreshold: 4,
+		CacheSize:                   cacheSize,
+		MaxOpenFiles:                128,
+		// The newest format whose log does not note what was synced: that note would be
+		// wrong, because commits reach the log without a sync, and a power loss that tore
+		// the unsynced tail would then look like damage.
+		FormatMajorVersion: pebble.FormatColumnarBlocks,
+		Logger:             logger{db.fail},
+		EventListener: &pebble.EventListener{
+			BackgroundError: db.fail.background,
+			FlushEnd:        db.fail.flushed,
+			DataCorruption:  db.fail.damaged,
+		},
+	}
+}
+
+// Close waits for running calls, makes everything durable and closes the database. Calls
+// that begin after it fail with ErrClosed; so does a second Close.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return ErrClosed
+	}
+	db.closed = true
+	for db.calls > 0 {
+		db.idle.Wait()
+	}
+	db.mu.Unlock()
+
+	db.wal.close()
+	errs := []error{db.p.Close(), db.fail.get(), db.lock.Close()}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("database %s: closing: %w", db.dir, kind(err, false))
+	}
+	return nil
+}
+
+// Err returns the failure that made the database refuse to acknowledge anything, or nil.
+func (db *DB) Err() error { return db.fail.get() }
+
+// Sync makes everything durable whose Commit returned before Sync was called. Concurrent
+// calls share one sync of the disk.
+func (db *DB) Sync() error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	if err := db.fail.get(); err != nil {
+		return err
+	}
+	db.wal.sync()
+	return db.fail.get()
+}
+
+// enter begins a call. Every call that it lets in must leave.
+func (db *DB) enter() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return fmt.Errorf("database %s: %w", db.dir, ErrClosed)
+	}
+	db.calls++
+	return nil
+}
+
+func (db *DB) leave() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.calls--; db.calls == 0 {
+		db.idle.Broadcast()
+	}
+}
