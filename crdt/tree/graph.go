@@ -1,0 +1,324 @@
+package tree
+
+import (
+	"slices"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+)
+
+// graph is the versions of one file.
+type graph struct {
+	last    *event             // the newest arrival; the others hang on it
+	heads   []*event           // those that are nobody's parent; never changed in place
+	ready   []*event           // the maximal ones among the ready, while some are not
+	index   map[EventID]*event // made once there are more than a few
+	count   int32
+	pending int32 // events whose object is not here
+	created int64 // applied at
+}
+
+// event is one node of a graph.
+type event struct {
+	id      EventID
+	parents []*event
+	root    *event  // that began this generation of text; nil: an object
+	object  *Object // nil: text
+	at      *stamp  // the first operation that made it
+	time    int64
+	applied int64
+	before  *event // arrived before this one
+	absent  bool   // its object is not here
+}
+
+// eventRef is an event and the file it belongs to.
+type eventRef struct {
+	n *node
+	e *event
+}
+
+// indexFrom is how many events a file has before they are indexed.
+const indexFrom = 16
+
+func (g *graph) find(id EventID) *event {
+	if g.index != nil {
+		return g.index[id]
+	}
+	for e := g.last; e != nil; e = e.before {
+		if e.id == id {
+			return e
+		}
+	}
+	return nil
+}
+
+func (g *graph) add(e *event) {
+	e.before, g.last = g.last, e
+	g.count++
+	if g.index != nil {
+		g.index[e.id] = e
+	} else if g.count >= indexFrom {
+		g.index = make(map[EventID]*event, 2*indexFrom)
+		for i := g.last; i != nil; i = i.before {
+			g.index[i.id] = i
+		}
+	}
+	heads := make([]*event, 0, 1)
+	for _, h := range g.heads {
+		if !slices.Contains(e.parents, h) {
+			heads = append(heads, h)
+		}
+	}
+	g.heads = append(heads, e)
+	if e.absent {
+		g.pending++
+	}
+	g.settle()
+}
+
+// settle recomputes which events are the maximal ones among the ready.
+func (g *graph) settle() {
+	g.ready = nil
+	if g.pending == 0 {
+		return
+	}
+	var found []*event
+	seen := map[*event]bool{}
+	todo := slices.Clone(g.heads)
+	for len(todo) > 0 {
+		e := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		switch {
+		case seen[e]:
+		case e.absent:
+			todo = append(todo, e.parents...)
+		default:
+			found = append(found, e)
+		}
+		seen[e] = true
+	}
+	g.ready = maximal(found)
+}
+
+// visible returns the maximal events among the ready ones.
+func (g *graph) visible() []*event {
+	if g.pending == 0 {
+		return g.heads
+	}
+	return g.ready
+}
+
+// beyond reports whether there is content that none of the removals had seen. An event that
+// is no head has a head above it, so the heads decide.
+func (g *graph) beyond(removals []removal) bool {
+	for _, h := range g.heads {
+		if !slices.ContainsFunc(removals, func(r removal) bool { return r.seen.Has(h.id) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// mergeable reports whether two events that are maximal make one content: text of one
+// generation, or the same bytes.
+func mergeable(a, b *event) bool {
+	if a.object != nil && b.object != nil {
+		return a.object.Hash == b.object.Hash
+	}
+	return a.object == nil && b.object == nil && a.root == b.root
+}
+
+// split reports whether n is shown with versions beside it.
+func (n *node) split() bool {
+	if n.kind != File || !n.shown {
+		return false
+	}
+	v := n.file.visible()
+	for _, e := range v[min(1, len(v)):] {
+		if !mergeable(v[0], e) {
+			return true
+		}
+	}
+	return false
+}
+
+// groups returns the visible events in groups that merge, the group with the last event first.
+func (g *graph) groups() [][]*event {
+	v := g.visible()
+	if len(v) < 2 {
+		return [][]*event{v}
+	}
+	v = slices.Clone(v)
+	slices.SortFunc(v, func(a, b *event) int { return b.at.compare(a.at) })
+	var out [][]*event
+next:
+	for _, e := range v {
+		for i, group := range out {
+			if mergeable(group[0], e) {
+				out[i] = append(group, e)
+				continue next
+			}
+		}
+		out = append(out, []*event{e})
+	}
+	return out
+}
+
+// main returns the events that the name stands for.
+func (g *graph) main() []*event {
+	if v := g.visible(); len(v) < 2 {
+		return v
+	}
+	return g.groups()[0]
+}
+
+// generation returns the root of the text that all parents belong to, nil if there is none.
+func generation(parents []*event) *event {
+	var root *event
+	for i, p := range parents {
+		if p.root == nil || i > 0 && p.root != root {
+			return nil
+		}
+		root = p.root
+	}
+	return root
+}
+
+// maximal drops the events that are in the past of others.
+func maximal(events []*event) []*event {
+	if len(events) < 2 {
+		return events
+	}
+	past := map[*event]bool{}
+	for _, e := range events {
+		markPast(e, past)
+	}
+	return slices.DeleteFunc(slices.Clone(events), func(e *event) bool { return past[e] })
+}
+
+// markPast marks what is strictly before e.
+func markPast(e *event, past map[*event]bool) {
+	todo := slices.Clone(e.parents)
+	for len(todo) > 0 {
+		e := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !past[e] {
+			past[e] = true
+			todo = append(todo, e.parents...)
+		}
+	}
+}
+
+func versionOf(events []*event) Version {
+	if len(events) == 0 {
+		return nil
+	}
+	v := make(Version, len(events))
+	for i, e := range events {
+		v[i] = e.id
+	}
+	slices.SortFunc(v, compareEvents)
+	return v
+}
+
+// content applies an event.
+func (t *Tree) content(n *node, s *Stamped) {
+	op := &s.Op
+	if n.kind != File {
+		return
+	}
+	g := n.file
+	var parents []*event
+	for _, id := range op.Parents {
+		p := g.find(id)
+		if p == nil {
+			t.wait(need{node: n.id, event: id}, s)
+			return
+		}
+		parents = append(parents, p)
+	}
+	e := &event{id: op.Event, parents: parents, applied: s.Applied, time: op.Time}
+	var root EventID
+	hash := op.Text
+	if op.Object != nil {
+		object := *op.Object
+		e.object, hash = &object, object.Hash
+	} else if e.root = generation(parents); e.root != nil {
+		root = e.root.id
+	} else {
+		e.root = e
+	}
+	if EventIDFor(n.id, root, op.Parents, hash) != op.Event {
+		return
+	}
+	e.at = t.stamp(s.Stamp)
+	if known := g.find(e.id); known != nil {
+		t.madeBefore(n, known, e)
+		return
+	}
+	e.absent = e.object != nil && t.have != nil && !t.have(hash)
+	if e.absent {
+		t.absent[hash] = append(t.absent[hash], eventRef{n, e})
+	}
+	t.touch(n)
+	g.add(e)
+	t.contentChanged(n)
+	t.arrived(need{node: n.id, event: e.id})
+}
+
+// madeBefore has an event that was made on several devices count as the first one's.
+func (t *Tree) madeBefore(n *node, known, again *event) {
+	if again.at.after(known.at) {
+		return
+	}
+	t.touch(n)
+	known.at, known.time = again.at, again.time
+	t.contentChanged(n)
+}
+
+func (t *Tree) contentChanged(n *node) {
+	t.refresh(n)
+	if !n.lifted {
+		t.setSplit(n, n.split())
+	}
+}
+
+// SetReady tells the tree how to find out whether an object is on this device; nil, the
+// default, means that all are. It is asked when an event is applied, and now for those that
+// were not ready. Events whose object is not here are not visible.
+func (t *Tree) SetReady(have func(feed.Hash) bool) []Change {
+	t.have = have
+	for hash := range t.absent {
+		if have == nil || have(hash) {
+			t.objectReady(hash, 0)
+		}
+	}
+	return t.settle()
+}
+
+// ObjectReady makes the events visible whose object arrived at that time (unix ns).
+func (t *Tree) ObjectReady(hash feed.Hash, at int64) []Change {
+	t.objectReady(hash, at)
+	return t.settle()
+}
+
+func (t *Tree) objectReady(hash feed.Hash, at int64) {
+	for _, r := range t.absent[hash] {
+		t.touch(r.n)
+		r.e.absent = false
+		r.e.applied = max(r.e.applied, at)
+		r.n.file.pending--
+		r.n.file.settle()
+		t.contentChanged(r.n)
+	}
+	delete(t.absent, hash)
+}
+
+// Absent returns the objects that events wait for.
+func (t *Tree) Absent() []Object {
+	var out []Object
+	for _, refs := range t.absent {
+		out = append(out, *refs[0].e.object)
+	}
+	slices.SortFunc(out, func(a, b Object) int { return a.Hash.Compare(b.Hash) })
+	return out
+}

@@ -1,0 +1,134 @@
+package tree
+
+import (
+	"strings"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+)
+
+// OpKind says what an operation does.
+type OpKind uint8
+
+// The kinds of operations, and the fields of [Op] each uses besides Node.
+const (
+	// OpCreate makes a node: Kind, Parent, Name, Mode, Gen, and First for a file or Target for a
+	// symlink. Node must be NodeIDFor of these. On a node that is there it puts it back there.
+	OpCreate OpKind = 1
+	// OpPlace renames or moves a node: Parent, Name.
+	OpPlace OpKind = 2
+	// OpRemove deletes a node: Seen, the version of a file its author saw (Info.Heads).
+	OpRemove OpKind = 3
+	// OpContent gives a file new content: Event, Parents, and Object or Text; Time.
+	OpContent OpKind = 4
+	// OpMode sets the permission bits: Mode.
+	OpMode OpKind = 5
+	// OpMtime sets the time of modification: Mtime.
+	OpMtime OpKind = 6
+	// OpXattr sets or deletes an extended attribute: Key, Value, Delete.
+	OpXattr OpKind = 7
+)
+
+// Limits of the format. An operation beyond them does nothing, on every device.
+const (
+	MaxName   = 255      // bytes of a name
+	MaxTarget = 4095     // bytes of a symlink's target
+	MaxHeads  = 1024     // parents of an event, heads in Seen
+	MaxKey    = 255      // bytes of an extended attribute's name
+	MaxValue  = 64 << 10 // bytes of an extended attribute's value
+)
+
+// Object is content as a whole: immutable bytes named by their hash.
+type Object struct {
+	Hash feed.Hash `cbor:"1,keyasint"`
+	Size int64     `cbor:"2,keyasint"`
+}
+
+// Op is one change of the tree. Which fields mean something depends on Do; the others are zero.
+type Op struct {
+	Do      OpKind    `cbor:"0,keyasint"`
+	Node    NodeID    `cbor:"1,keyasint"`
+	Kind    Kind      `cbor:"2,keyasint,omitzero"`
+	Parent  NodeID    `cbor:"3,keyasint,omitzero"`
+	Name    string    `cbor:"4,keyasint,omitzero"`
+	Mode    uint32    `cbor:"5,keyasint,omitzero"` // 07777 bits
+	Target  string    `cbor:"6,keyasint,omitzero"`
+	First   feed.Hash `cbor:"7,keyasint,omitzero"` // of a file's first content
+	Gen     uint32    `cbor:"8,keyasint,omitzero"`
+	Seen    Version   `cbor:"9,keyasint,omitempty"`
+	Event   EventID   `cbor:"10,keyasint,omitzero"`
+	Parents Version   `cbor:"11,keyasint,omitempty"`
+	Object  *Object   `cbor:"12,keyasint,omitempty"` // nil: the event is text
+	Text    feed.Hash `cbor:"13,keyasint,omitzero"`  // commits to the hunks of a text event
+	Time    int64     `cbor:"14,keyasint,omitzero"`  // unix ms by the author's clock; only shown
+	Mtime   int64     `cbor:"15,keyasint,omitzero"`  // unix ns
+	Key     string    `cbor:"16,keyasint,omitzero"`
+	Value   []byte    `cbor:"17,keyasint,omitempty"`
+	Delete  bool      `cbor:"18,keyasint,omitzero"`
+}
+
+// Stamped is an operation as it is applied.
+type Stamped struct {
+	Stamp   Stamp
+	Op      Op
+	Applied int64 // unix ns when this device first applied it (an object: when its bytes came); local
+}
+
+// NewContent returns the operation that gives node new content on top of parents: an object,
+// or, with nil, the text whose hunks text commits to. root is [Tree.Generation] of the parents;
+// it is ignored for an object. time is in unix ms.
+func NewContent(node NodeID, root EventID, parents Version, object *Object, text feed.Hash, time int64) Op {
+	op := Op{Do: OpContent, Node: node, Parents: parents, Object: object, Time: time}
+	if object == nil {
+		op.Text = text
+		op.Event = EventIDFor(node, root, parents, text)
+	} else {
+		op.Event = EventIDFor(node, EventID{}, parents, object.Hash)
+	}
+	return op
+}
+
+// ValidName reports whether name can stand in a directory: 1 to MaxName bytes, without '/' and
+// NUL, and neither "." nor "..".
+func ValidName(name string) bool {
+	return name != "" && len(name) <= MaxName && name != "." && name != ".." &&
+		!strings.ContainsAny(name, "/\x00")
+}
+
+// first returns what the id of a created node is derived from, besides its birthplace.
+func (op *Op) first() []byte {
+	switch op.Kind {
+	case File:
+		return op.First[:]
+	case Symlink:
+		return []byte(op.Target)
+	}
+	return nil
+}
+
+// valid checks all that can be checked without the tree.
+func (op *Op) valid() bool {
+	if op.Node == Root && (op.Do == OpCreate || op.Do == OpPlace || op.Do == OpRemove || op.Do == OpContent) {
+		return false
+	}
+	switch op.Do {
+	case OpCreate:
+		if op.Kind < File || op.Kind > Symlink || !ValidName(op.Name) {
+			return false
+		}
+		if op.Kind == Symlink && (op.Target == "" || len(op.Target) > MaxTarget || strings.Contains(op.Target, "\x00")) {
+			return false
+		}
+		return op.Node == NodeIDFor(op.Kind, op.Parent, op.Name, op.first(), op.Gen)
+	case OpPlace:
+		return ValidName(op.Name)
+	case OpRemove:
+		return len(op.Seen) <= MaxHeads && ascending(op.Seen)
+	case OpContent:
+		return len(op.Parents) <= MaxHeads && ascending(op.Parents) && (op.Object == nil || op.Object.Size >= 0)
+	case OpMode, OpMtime:
+		return true
+	case OpXattr:
+		return op.Key != "" && len(op.Key) <= MaxKey && !strings.Contains(op.Key, "\x00") && len(op.Value) <= MaxValue
+	}
+	return false
+}

@@ -1,0 +1,480 @@
+package tree
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Errors of Resolve.
+var (
+	ErrNotExist = errors.New("no such file or directory")
+	ErrNotDir   = errors.New("not a directory")
+)
+
+// Dirent is one name in a directory.
+type Dirent struct {
+	Name    string // as shown
+	Node    NodeID
+	Kind    Kind
+	Alt     bool    // a version shown beside the node: read-only
+	Version Version // of an Alt; nil otherwise
+}
+
+// Info is what the tree knows about a node.
+type Info struct {
+	Node     NodeID
+	Kind     Kind
+	Mode     uint32 // 07777 bits
+	Mtime    int64  // unix ns: the time set last, or when the content became visible here if that is later
+	MtimeSet bool   // Mtime was set by an operation
+	Target   string // of a symlink
+	Parent   NodeID
+	Name     string // its own
+	Shown    string // the name it is shown under
+	Visible  bool
+	Removed  bool    // and not brought back; it may be kept for history
+	Version  Version // under the name
+	Object   *Object // of Version; nil: text
+	Root     EventID // the generation of text that Version belongs to; zero: an object
+	Heads    []Event // all maximal events, ready or not
+	Alts     []Alt   // versions shown beside it, latest first
+	Xattrs   int     // how many extended attributes it has
+}
+
+// Alt is a version that could not be merged with the one under the name.
+type Alt struct {
+	Name    string
+	Version Version
+	Object  *Object // nil: text
+	Root    EventID
+}
+
+// Event is one save of a file.
+type Event struct {
+	ID      EventID
+	Parents Version
+	Object  *Object // nil: text
+	Root    EventID // of text: the event that began its generation
+	Stamp   Stamp   // of the first operation that made it
+	Time    int64   // unix ms by its author's clock
+	Applied int64   // unix ns, local
+	Ready   bool    // its content is here
+}
+
+func (e *event) export() Event {
+	out := Event{
+		ID: e.id, Parents: versionOf(e.parents), Object: e.object, Stamp: e.at.export(),
+		Time: e.time, Applied: e.applied, Ready: !e.absent,
+	}
+	if e.root != nil {
+		out.Root = e.root.id
+	}
+	return out
+}
+
+// Get returns what is known about a node, nil if it is not known. Nodes that were removed or
+// are not shown yet are known.
+func (t *Tree) Get(id NodeID) *Info {
+	n := t.nodes[id]
+	if n == nil {
+		return nil
+	}
+	i := &Info{Node: id, Kind: n.kind, Mode: n.mode, Name: n.name, Visible: n.shown, Removed: !n.alive}
+	if n.parent != nil {
+		i.Parent, i.Shown = n.parent.id, n.shownName()
+	}
+	switch n.kind {
+	case File:
+		n.file.describe(i)
+		for _, a := range n.parent.dir.splits[n] {
+			e := n.file.find(a.version[0])
+			out := Alt{Name: a.name, Version: a.version, Object: e.object}
+			if e.root != nil {
+				out.Root = e.root.id
+			}
+			i.Alts = append(i.Alts, out)
+		}
+		slices.Reverse(i.Alts)
+	case Dir:
+		i.Mtime = n.dir.created
+	case Symlink:
+		i.Mtime, i.Target = n.rare.created, n.rare.target
+	}
+	if n.rare != nil {
+		if n.mtimeSet() {
+			i.Mtime, i.MtimeSet = n.rare.mtime, true
+		}
+		for _, x := range n.rare.xattrs {
+			if !x.deleted {
+				i.Xattrs++
+			}
+		}
+	}
+	return i
+}
+
+func (g *graph) describe(i *Info) {
+	i.Mtime = g.created
+	main := g.main()
+	i.Version = versionOf(main)
+	for k, e := range main {
+		if k == 0 {
+			i.Mtime = e.applied
+			i.Object = e.object
+			if e.root != nil {
+				i.Root = e.root.id
+			}
+		}
+		i.Mtime = max(i.Mtime, e.applied)
+	}
+	for _, e := range g.heads {
+		i.Heads = append(i.Heads, e.export())
+	}
+	slices.SortFunc(i.Heads, func(a, b Event) int { return compareEvents(a.ID, b.ID) })
+}
+
+// mtimeSet reports whether the time that was set is later than the content.
+func (n *node) mtimeSet() bool {
+	if n.rare == nil || n.rare.mtimeAt == nil {
+		return false
+	}
+	if n.kind == File {
+		for _, e := range n.file.main() {
+			if e.at.after(n.rare.mtimeAt) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Xattrs returns the extended attributes of a node. The values must not be changed.
+func (t *Tree) Xattrs(id NodeID) map[string][]byte {
+	n := t.nodes[id]
+	if n == nil || n.rare == nil {
+		return nil
+	}
+	out := map[string][]byte{}
+	for k, x := range n.rare.xattrs {
+		if !x.deleted {
+			out[k] = x.value
+		}
+	}
+	return out
+}
+
+// Lookup returns the node shown under name in a directory. It does not find versions shown
+// beside a file: see Entry.
+func (t *Tree) Lookup(dir NodeID, name string) (NodeID, bool) {
+	e, ok := t.Entry(dir, name)
+	if !ok || e.Alt {
+		return NodeID{}, false
+	}
+	return e.Node, true
+}
+
+// Entry returns what is shown under name in a directory.
+func (t *Tree) Entry(dir NodeID, name string) (Dirent, bool) {
+	n := t.nodes[dir]
+	if n == nil || n.kind != Dir {
+		return Dirent{}, false
+	}
+	return n.dir.entry(name)
+}
+
+func (d *dir) entry(name string) (Dirent, bool) {
+	if o := d.owners[name]; o != nil {
+		return Dirent{Name: name, Node: o.id, Kind: o.kind}, o.shown
+	}
+	x, ok := d.extra[name]
+	if !ok || !x.n.shown {
+		return Dirent{}, false
+	}
+	return Dirent{Name: name, Node: x.n.id, Kind: x.n.kind, Alt: x.version != nil, Version: x.version}, true
+}
+
+// ReadDir returns what a directory shows, sorted by name. The result is shared: it must not be
+// changed, and stays as it is when the directory changes.
+func (t *Tree) ReadDir(dir NodeID) []Dirent {
+	n := t.nodes[dir]
+	if n == nil || n.kind != Dir {
+		return nil
+	}
+	t.cache.Lock()
+	defer t.cache.Unlock()
+	return n.dir.listing()
+}
+
+func (d *dir) listing() []Dirent {
+	if d.list == nil || len(d.changed) > 32+len(d.list)/16 {
+		d.list = make([]Dirent, 0, len(d.owners)+len(d.extra))
+		for name := range d.owners {
+			if e, ok := d.entry(name); ok {
+				d.list = append(d.list, e)
+			}
+		}
+		for name := range d.extra {
+			if e, ok := d.entry(name); ok {
+				d.list = append(d.list, e)
+			}
+		}
+		slices.SortFunc(d.list, func(a, b Dirent) int { return cmp.Compare(a.Name, b.Name) })
+		d.changed = nil
+	}
+	if len(d.changed) == 0 {
+		return d.list
+	}
+	// A few names changed: copy the rest in runs.
+	slices.Sort(d.changed)
+	list := make([]Dirent, 0, len(d.list)+len(d.changed))
+	old := d.list
+	for _, name := range slices.Compact(d.changed) {
+		i, found := slices.BinarySearchFunc(old, name, func(e Dirent, name string) int { return cmp.Compare(e.Name, name) })
+		list = append(list, old[:i]...)
+		if found {
+			i++
+		}
+		old = old[i:]
+		if e, ok := d.entry(name); ok {
+			list = append(list, e)
+		}
+	}
+	d.list, d.changed = append(list, old...), nil
+	return d.list
+}
+
+// relist notes that a name of a listing changed.
+func (t *Tree) relist(p Place) {
+	if !p.Visible {
+		return
+	}
+	if d := t.nodes[p.Dir].dir; d.list != nil {
+		d.changed = append(d.changed, p.Name)
+	}
+}
+
+// Place returns where a node is shown, and whether it is.
+func (t *Tree) Place(id NodeID) (dir NodeID, name string, visible bool) {
+	n := t.nodes[id]
+	if n == nil {
+		return
+	}
+	if n == t.root {
+		return Root, "", true
+	}
+	p := n.where()
+	return p.Dir, p.Name, p.Visible
+}
+
+// Path returns the path of a node from the root as it is shown, without a slash in front; ""
+// for the root and for what is not shown.
+func (t *Tree) Path(id NodeID) string {
+	n := t.nodes[id]
+	if n == nil || !n.shown {
+		return ""
+	}
+	var parts []string
+	for ; n.parent != nil; n = n.parent {
+		parts = append(parts, n.shownName())
+	}
+	slices.Reverse(parts)
+	return strings.Join(parts, "/")
+}
+
+// Resolve returns the node at a path as Path returns them. Empty parts are ignored, symlinks
+// not followed. It wraps ErrNotExist and ErrNotDir.
+func (t *Tree) Resolve(path string) (NodeID, error) {
+	n := t.root
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" {
+			continue
+		}
+		if n.kind != Dir {
+			return NodeID{}, fmt.Errorf("%s: %w", path, ErrNotDir)
+		}
+		e, ok := n.dir.entry(name)
+		if !ok || e.Alt {
+			return NodeID{}, fmt.Errorf("%s: %w", path, ErrNotExist)
+		}
+		n = t.nodes[e.Node]
+	}
+	return n.id, nil
+}
+
+// Walk calls fn for all that is shown, parents before children, siblings by name, until it
+// returns false. The root is not among it.
+func (t *Tree) Walk(fn func(path string, e Dirent) bool) {
+	t.walk(t.root, "", fn)
+}
+
+func (t *Tree) walk(p *node, prefix string, fn func(string, Dirent) bool) bool {
+	for _, e := range t.ReadDir(p.id) {
+		if !fn(prefix+e.Name, e) {
+			return false
+		}
+		if e.Kind == Dir && !t.walk(t.nodes[e.Node], prefix+e.Name+"/", fn) {
+			return false
+		}
+	}
+	return true
+}
+
+// Known reports whether a node is known, shown or not.
+func (t *Tree) Known(id NodeID) bool { return t.nodes[id] != nil }
+
+// Len returns the number of known nodes, the root included.
+func (t *Tree) Len() int { return len(t.nodes) }
+
+// FreshID returns an id for a new node, and its generation. Files get an id that is not known
+// yet; a directory or symlink that was removed may come back under its own.
+func (t *Tree) FreshID(kind Kind, parent NodeID, name string, first []byte) (NodeID, uint32) {
+	free := func(gen uint32) (NodeID, bool) {
+		id := NodeIDFor(kind, parent, name, first, gen)
+		n := t.nodes[id]
+		return id, n == nil || kind != File && !n.alive
+	}
+	// Generations are used from 0 up: find where they end by doubling, then halving.
+	id, ok := free(0)
+	if ok {
+		return id, 0
+	}
+	low, high := uint32(0), uint32(1)
+	for id, ok = free(high); !ok; id, ok = free(high) {
+		low, high = high, high*2
+	}
+	for high-low > 1 {
+		middle := low + (high-low)/2
+		if at, ok := free(middle); ok {
+			id, high = at, middle
+		} else {
+			low = middle
+		}
+	}
+	return id, high
+}
+
+// Generation returns the generation of text that an event with these parents belongs to: the
+// event that began it, or zero if the new event begins one. known is false if the node or one
+// of the parents is not known.
+func (t *Tree) Generation(node NodeID, parents Version) (root EventID, known bool) {
+	events, known := t.events(node, parents)
+	if !known {
+		return EventID{}, false
+	}
+	if r := generation(events); r != nil {
+		return r.id, true
+	}
+	return EventID{}, true
+}
+
+// events finds the events of a version.
+func (t *Tree) events(id NodeID, v Version) ([]*event, bool) {
+	n := t.nodes[id]
+	if n == nil || n.kind != File {
+		return nil, false
+	}
+	out := make([]*event, len(v))
+	for i, h := range v {
+		if out[i] = n.file.find(h); out[i] == nil {
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+// Event returns one event of a file.
+func (t *Tree) Event(node NodeID, id EventID) (Event, bool) {
+	events, ok := t.events(node, Version{id})
+	if !ok {
+		return Event{}, false
+	}
+	return events[0].export(), true
+}
+
+// Covers reports whether all of b is at or before a: who has read a knows what b says.
+func (t *Tree) Covers(node NodeID, a, b Version) bool {
+	above, ok := t.events(node, a)
+	below, ok2 := t.events(node, b)
+	if !ok || !ok2 {
+		return false
+	}
+	past := map[*event]bool{}
+	for _, e := range above {
+		past[e] = true
+	}
+	missing := func() bool { return slices.ContainsFunc(below, func(e *event) bool { return !past[e] }) }
+	if !missing() {
+		return true
+	}
+	for _, e := range above {
+		markPast(e, past)
+	}
+	return !missing()
+}
+
+// Join returns the version that holds all of the given ones.
+func (t *Tree) Join(node NodeID, versions ...Version) Version {
+	all := NewVersion(slices.Concat(versions...)...)
+	events, ok := t.events(node, all)
+	if !ok {
+		return all
+	}
+	return versionOf(maximal(events))
+}
+
+// Versions returns the events of a file in causal order, and in the order of their stamps
+// where that leaves a choice.
+func (t *Tree) Versions(node NodeID) []Event {
+	n := t.nodes[node]
+	if n == nil || n.kind != File {
+		return nil
+	}
+	return exportAll(n.file.heads)
+}
+
+// Past returns the events of a version of a file, in the order of Versions; nil if it is not
+// known.
+func (t *Tree) Past(node NodeID, v Version) []Event {
+	events, ok := t.events(node, v)
+	if !ok {
+		return nil
+	}
+	return exportAll(events)
+}
+
+// exportAll returns events and all before them, in causal order.
+func exportAll(heads []*event) []Event {
+	set := map[*event]bool{}
+	for _, e := range heads {
+		set[e] = true
+		markPast(e, set)
+	}
+	order := make([]*event, 0, len(set))
+	for e := range set {
+		order = append(order, e)
+	}
+	slices.SortFunc(order, func(a, b *event) int { return a.at.compare(b.at) })
+	// An author's stamp is later than those it builds on. Where one lies, its event comes
+	// right after its parents.
+	out := make([]Event, 0, len(order))
+	done := make(map[*event]bool, len(order))
+	for _, e := range order {
+		for stack := []*event{e}; len(stack) > 0; {
+			top := stack[len(stack)-1]
+			i := slices.IndexFunc(top.parents, func(p *event) bool { return !done[p] })
+			if i >= 0 {
+				stack = append(stack, top.parents[i])
+				continue
+			}
+			stack = stack[:len(stack)-1]
+			if !done[top] {
+				done[top] = true
+				out = append(out, top.export())
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,330 @@
+package tree
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+)
+
+// Tree is the namespace and the version graphs of one folder. See the package's comment.
+type Tree struct {
+	nodes map[NodeID]*node
+	root  *node
+
+	log   []move // of the directories, in stamp order
+	moves []move // of this batch, not in the log yet
+
+	waiting map[need][]*Stamped // operations on what has not arrived
+
+	have   func(feed.Hash) bool     // is an object here; nil: all are
+	absent map[feed.Hash][]eventRef // events whose object is not here
+	device func(feed.Device) string // names devices in suffixes
+
+	// Of the batch that is being applied.
+	queue   []*Stamped // operations that no longer wait
+	touched []touched  // nodes that may look different after it
+	lifted  []*node    // directories taken out of their places
+	unnamed []*node    // directories whose extra names are to be assigned again
+
+	feeds map[feed.ID]*feed.ID
+	slab  []stamp
+
+	cache sync.Mutex // guards the listings that ReadDir keeps
+}
+
+// need is what an operation waits for: a node, or an event of a node.
+type need struct {
+	node  NodeID
+	event EventID
+}
+
+// node is a file, directory or symlink. What most nodes lack is behind a pointer.
+type node struct {
+	id     NodeID
+	name   string // its own, at its place
+	parent *node  // nil for the root only
+	place  *stamp // of the operation that put it there
+	modeAt *stamp
+	mode   uint32
+	mark   uint32 // 1 + index in Tree.touched
+	kind   Kind
+	alive  bool // not removed; a directory: or with a shown child
+	shown  bool // alive, and a file has a version to show
+	loser  bool // alive, but its name belongs to another: its parent's losers name it
+	lifted bool // out of its parent's names and counts, for the time being
+	dir    *dir
+	file   *graph
+	rare   *rare
+}
+
+// rare is what few nodes have.
+type rare struct {
+	target   string
+	created  int64     // applied at; symlinks
+	removals []removal // later than the last placing
+	mtime    int64
+	mtimeAt  *stamp
+	xattrs   map[string]xattr
+}
+
+type removal struct {
+	at   *stamp
+	seen Version
+}
+
+type xattr struct {
+	at      *stamp
+	value   []byte
+	deleted bool
+}
+
+// New returns a tree that has only its root.
+func New() *Tree {
+	t := &Tree{
+		nodes:   map[NodeID]*node{},
+		waiting: map[need][]*Stamped{},
+		absent:  map[feed.Hash][]eventRef{},
+		feeds:   map[feed.ID]*feed.ID{},
+		device:  feed.Device.Short,
+	}
+	t.root = &node{id: Root, kind: Dir, mode: 0o755, alive: true, shown: true, dir: &dir{}}
+	t.nodes[Root] = t.root
+	return t
+}
+
+// Apply applies operations, in any order, and returns what is different afterwards, each node
+// once. Operations that were applied before change nothing.
+func (t *Tree) Apply(batch []Stamped) []Change {
+	for i := range batch {
+		t.apply(&batch[i])
+		for len(t.queue) > 0 {
+			s := t.queue[0]
+			t.queue = t.queue[1:]
+			t.apply(s)
+		}
+	}
+	return t.settle()
+}
+
+func (t *Tree) apply(s *Stamped) {
+	op := &s.Op
+	if !op.valid() {
+		return
+	}
+	if op.Do == OpCreate {
+		t.create(s)
+		return
+	}
+	n := t.nodes[op.Node]
+	if n == nil {
+		t.wait(need{node: op.Node}, s)
+		return
+	}
+	switch op.Do {
+	case OpPlace:
+		t.move(n, s)
+	case OpRemove:
+		t.remove(n, s)
+	case OpContent:
+		t.content(n, s)
+	case OpMode:
+		t.setMode(n, op.Mode, t.stamp(s.Stamp))
+	case OpMtime:
+		t.setMtime(n, s)
+	case OpXattr:
+		t.setXattr(n, s)
+	}
+}
+
+func (t *Tree) wait(it need, s *Stamped) {
+	kept := *s
+	t.waiting[it] = append(t.waiting[it], &kept)
+}
+
+// arrived queues what waited for it.
+func (t *Tree) arrived(it need) {
+	if len(t.waiting) == 0 {
+		return
+	}
+	if kept, ok := t.waiting[it]; ok {
+		t.queue = append(t.queue, kept...)
+		delete(t.waiting, it)
+	}
+}
+
+func (t *Tree) create(s *Stamped) {
+	op := &s.Op
+	p := t.nodes[op.Parent]
+	if p == nil {
+		t.wait(need{node: op.Parent}, s)
+		return
+	}
+	if p.kind != Dir {
+		return
+	}
+	at := t.stamp(s.Stamp)
+	n := t.nodes[op.Node]
+	if n != nil {
+		t.createAgain(n, p, op, at)
+		return
+	}
+	n = &node{id: op.Node, kind: op.Kind, name: op.Name, parent: p, place: at, mode: op.Mode & 0o7777, modeAt: at, lifted: true}
+	switch n.kind {
+	case File:
+		n.file = &graph{created: s.Applied}
+	case Dir:
+		n.dir = &dir{created: s.Applied, creates: []*stamp{at}, keep: at}
+	case Symlink:
+		n.rare = &rare{target: op.Target, created: s.Applied}
+	}
+	t.nodes[n.id] = n
+	t.touch(n).created = true
+	t.put(n)
+	t.arrived(need{node: n.id})
+}
+
+// createAgain is a create of a node that is there: it puts the node back where it was born.
+func (t *Tree) createAgain(n, birth *node, op *Op, at *stamp) {
+	if n.kind != Dir {
+		t.placeAt(n, birth, op.Name, at)
+	} else if i, known := slices.BinarySearchFunc(n.dir.creates, at, (*stamp).compare); !known {
+		n.dir.creates = slices.Insert(n.dir.creates, i, at)
+		if n.dir.logged {
+			t.moves = append(t.moves, move{at: at, node: n, to: birth, name: op.Name})
+		} else if at.after(n.place) {
+			t.lift(n)
+			n.place = at
+			t.put(n)
+		}
+		t.keep(n, at)
+	}
+	t.setMode(n, op.Mode, at)
+}
+
+func (t *Tree) move(n *node, s *Stamped) {
+	op := &s.Op
+	to := t.nodes[op.Parent]
+	if to == nil {
+		t.wait(need{node: op.Parent}, s)
+		return
+	}
+	if to.kind != Dir {
+		return
+	}
+	at := t.stamp(s.Stamp)
+	if n.kind != Dir {
+		t.placeAt(n, to, op.Name, at)
+		return
+	}
+	t.startLog(n)
+	t.moves = append(t.moves, move{at: at, node: n, to: to, name: op.Name})
+	t.keep(n, at)
+}
+
+// placeAt is the register that holds where a file or symlink lives.
+func (t *Tree) placeAt(n, to *node, name string, at *stamp) {
+	if !at.after(n.place) {
+		return
+	}
+	t.lift(n)
+	n.parent, n.name, n.place = to, name, at
+	t.forget(n, at)
+	t.put(n)
+}
+
+func (t *Tree) remove(n *node, s *Stamped) {
+	at := t.stamp(s.Stamp)
+	if !at.after(n.kept()) {
+		return
+	}
+	r := n.more()
+	i, known := slices.BinarySearchFunc(r.removals, at, func(r removal, at *stamp) int { return r.at.compare(at) })
+	if known {
+		return
+	}
+	r.removals = slices.Insert(r.removals, i, removal{at: at, seen: s.Op.Seen})
+	t.refresh(n)
+}
+
+// kept returns the last placing of n, including moves that had no effect.
+func (n *node) kept() *stamp {
+	if n.kind == Dir {
+		return n.dir.keep
+	}
+	return n.place
+}
+
+// keep notes that a directory was placed, which outdoes earlier removals.
+func (t *Tree) keep(n *node, at *stamp) {
+	if at.after(n.dir.keep) {
+		n.dir.keep = at
+		t.forget(n, at)
+		t.refresh(n)
+	}
+}
+
+// forget drops the removals before at.
+func (t *Tree) forget(n *node, at *stamp) {
+	if n.rare == nil || len(n.rare.removals) == 0 {
+		return
+	}
+	n.rare.removals = slices.DeleteFunc(n.rare.removals, func(r removal) bool { return !r.at.after(at) })
+}
+
+func (n *node) more() *rare {
+	if n.rare == nil {
+		n.rare = &rare{}
+	}
+	return n.rare
+}
+
+func (t *Tree) setMode(n *node, mode uint32, at *stamp) {
+	if !at.after(n.modeAt) {
+		return
+	}
+	t.touch(n).attr = true
+	n.mode, n.modeAt = mode&0o7777, at
+}
+
+func (t *Tree) setMtime(n *node, s *Stamped) {
+	at := t.stamp(s.Stamp)
+	r := n.more()
+	if !at.after(r.mtimeAt) {
+		return
+	}
+	t.touch(n).attr = true
+	r.mtime, r.mtimeAt = s.Op.Mtime, at
+}
+
+func (t *Tree) setXattr(n *node, s *Stamped) {
+	at := t.stamp(s.Stamp)
+	r := n.more()
+	if !at.after(r.xattrs[s.Op.Key].at) {
+		return
+	}
+	t.touch(n).attr = true
+	if r.xattrs == nil {
+		r.xattrs = map[string]xattr{}
+	}
+	x := xattr{at: at, deleted: s.Op.Delete}
+	if !x.deleted {
+		x.value = slices.Clone(s.Op.Value)
+	}
+	r.xattrs[s.Op.Key] = x
+}
+
+// stamp keeps s. Stamps live as long as the tree, so they are allocated by the hundred.
+func (t *Tree) stamp(s Stamp) *stamp {
+	f := t.feeds[s.Feed]
+	if f == nil {
+		f = new(feed.ID)
+		*f = s.Feed
+		t.feeds[s.Feed] = f
+	}
+	if len(t.slab) == cap(t.slab) {
+		t.slab = make([]stamp, 0, 256)
+	}
+	t.slab = append(t.slab, stamp{lamport: s.Lamport, seq: s.Seq, feed: f, index: s.Index, op: s.Op})
+	return &t.slab[len(t.slab)-1]
+}
