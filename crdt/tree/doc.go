@@ -21,11 +21,12 @@
 //   - Versions that cannot be merged stand side by side: the latest under the name, the others
 //     under names with the device and the date.
 //
-// Ids are derived ([NodeIDFor], [EventIDFor]): the same directory, or the same file with the
-// same first content, made on two devices is one node; the same save from the same version is
-// one event. An operation whose id does not follow from its fields does nothing, and neither
-// does any other invalid one; no input makes this package panic. Operations on a node, a
-// directory or a parent event that has not arrived wait until it does.
+// Ids of nodes are derived ([NodeIDFor]): the same directory, or the same file with the same
+// first content, made on two devices is one node. A creation whose id does not follow from its
+// fields does nothing, and neither does any other invalid operation; no input makes this
+// package panic. Ids of events come from the caller, who must have checked that they commit to
+// the node, the parents and the content. Operations on a node, a directory or a parent event
+// that has not arrived wait until it does.
 //
 // The package never reads content, a clock or a disk, and logs nothing. A Tree is not safe for
 // concurrent use, except that methods that only read may run at the same time as each other.

@@ -21,9 +21,9 @@ type graph struct {
 type event struct {
 	id      EventID
 	parents []*event
-	root    *event  // that began this generation of text; nil: an object
-	object  *Object // nil: text
-	at      *stamp  // the first operation that made it
+	object  *Object   // nil: text
+	text    *[16]byte // which text; shared with other events or the node
+	at      *stamp    // the first operation that made it
 	time    int64
 	applied int64
 	before  *event // arrived before this one
@@ -118,13 +118,13 @@ func (g *graph) beyond(removals []removal) bool {
 	return false
 }
 
-// mergeable reports whether two events that are maximal make one content: text of one
-// generation, or the same bytes.
+// mergeable reports whether two events that are maximal make one content: they are of one
+// text, or the same bytes.
 func mergeable(a, b *event) bool {
 	if a.object != nil && b.object != nil {
 		return a.object.Hash == b.object.Hash
 	}
-	return a.object == nil && b.object == nil && a.root == b.root
+	return a.object == nil && b.object == nil && *a.text == *b.text
 }
 
 // split reports whether n is shown with versions beside it.
@@ -169,18 +169,6 @@ func (g *graph) main() []*event {
 		return v
 	}
 	return g.groups()[0]
-}
-
-// generation returns the root of the text that all parents belong to, nil if there is none.
-func generation(parents []*event) *event {
-	var root *event
-	for i, p := range parents {
-		if p.root == nil || i > 0 && p.root != root {
-			return nil
-		}
-		root = p.root
-	}
-	return root
 }
 
 // maximal drops the events that are in the past of others.
@@ -237,32 +225,38 @@ func (t *Tree) content(n *node, s *Stamped) {
 		parents = append(parents, p)
 	}
 	e := &event{id: op.Event, parents: parents, applied: s.Applied, time: op.Time}
-	var root EventID
-	hash := op.Text
 	if op.Object != nil {
 		object := *op.Object
-		e.object, hash = &object, object.Hash
-	} else if e.root = generation(parents); e.root != nil {
-		root = e.root.id
+		e.object = &object
 	} else {
-		e.root = e
-	}
-	if EventIDFor(n.id, root, op.Parents, hash) != op.Event {
-		return
+		e.text = n.textOf(op.Text, parents)
 	}
 	e.at = t.stamp(s.Stamp)
 	if known := g.find(e.id); known != nil {
 		t.madeBefore(n, known, e)
 		return
 	}
-	e.absent = e.object != nil && t.have != nil && !t.have(hash)
-	if e.absent {
-		t.absent[hash] = append(t.absent[hash], eventRef{n, e})
+	if e.object != nil && t.have != nil && !t.have(e.object.Hash) {
+		e.absent = true
+		t.absent[e.object.Hash] = append(t.absent[e.object.Hash], eventRef{n, e})
 	}
 	t.touch(n)
 	g.add(e)
 	t.contentChanged(n)
 	t.arrived(need{node: n.id, event: e.id})
+}
+
+// textOf returns the name of a text, the same pointer for the same text where that is easy.
+func (n *node) textOf(text [16]byte, parents []*event) *[16]byte {
+	if own := (*[16]byte)(&n.id); *own == text {
+		return own
+	}
+	for _, p := range parents {
+		if p.text != nil && *p.text == text {
+			return p.text
+		}
+	}
+	return &text
 }
 
 // madeBefore has an event that was made on several devices count as the first one's.

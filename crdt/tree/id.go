@@ -118,22 +118,6 @@ func NodeIDFor(kind Kind, parent NodeID, name string, first []byte, gen uint32) 
 	return NodeID(sum[:16])
 }
 
-// EventIDFor derives the id of an event. root is what [Tree.Generation] returns for the
-// parents (zero for an object and for a text that starts a generation), content the hash of
-// the object, or for text a hash that commits to the hunks.
-func EventIDFor(node NodeID, root EventID, parents []EventID, content feed.Hash) EventID {
-	b := make([]byte, 0, 160+32*len(parents))
-	b = append(b, "sheaf event 1\x00"...)
-	b = append(b, node[:]...)
-	b = append(b, root[:]...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(parents)))
-	for _, p := range parents {
-		b = append(b, p[:]...)
-	}
-	b = append(b, content[:]...)
-	return EventID(blake3.Sum256(b))
-}
-
 // Stamp is the place of an operation in the order that is the same on every device. It is
 // known before the entry that carries the operation is sealed.
 type Stamp struct {

@@ -98,8 +98,11 @@ func (t *Tree) candidates(d *dir) []candidate {
 	for n := range d.splits {
 		for _, events := range n.file.groups()[1:] {
 			e := events[0]
-			day := time.UnixMilli(e.time).UTC().Format(time.DateOnly)
-			list = append(list, candidate{n: n, events: events, at: e.at, suffix: t.label(e.at) + " " + day})
+			suffix := t.label(e.at)
+			if e.time != 0 {
+				suffix += time.UnixMilli(e.time).UTC().Format(" " + time.DateOnly)
+			}
+			list = append(list, candidate{n: n, events: events, at: e.at, suffix: suffix})
 		}
 	}
 	slices.SortFunc(list, func(a, b candidate) int {

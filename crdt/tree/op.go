@@ -18,7 +18,8 @@ const (
 	OpPlace OpKind = 2
 	// OpRemove deletes a node: Seen, the version of a file its author saw (Info.Heads).
 	OpRemove OpKind = 3
-	// OpContent gives a file new content: Event, Parents, and Object or Text; Time.
+	// OpContent gives a file new content: Event, Parents, and Object or Text; Time. The caller
+	// has checked that Event follows from the node, the parents and the content.
 	OpContent OpKind = 4
 	// OpMode sets the permission bits: Mode.
 	OpMode OpKind = 5
@@ -58,7 +59,7 @@ type Op struct {
 	Event   EventID   `cbor:"10,keyasint,omitzero"`
 	Parents Version   `cbor:"11,keyasint,omitempty"`
 	Object  *Object   `cbor:"12,keyasint,omitempty"` // nil: the event is text
-	Text    feed.Hash `cbor:"13,keyasint,omitzero"`  // commits to the hunks of a text event
+	Text    [16]byte  `cbor:"13,keyasint,omitzero"`  // the text that a text event belongs to: events of one text merge
 	Time    int64     `cbor:"14,keyasint,omitzero"`  // unix ms by the author's clock; only shown
 	Mtime   int64     `cbor:"15,keyasint,omitzero"`  // unix ns
 	Key     string    `cbor:"16,keyasint,omitzero"`
@@ -71,20 +72,6 @@ type Stamped struct {
 	Stamp   Stamp
 	Op      Op
 	Applied int64 // unix ns when this device first applied it (an object: when its bytes came); local
-}
-
-// NewContent returns the operation that gives node new content on top of parents: an object,
-// or, with nil, the text whose hunks text commits to. root is [Tree.Generation] of the parents;
-// it is ignored for an object. time is in unix ms.
-func NewContent(node NodeID, root EventID, parents Version, object *Object, text feed.Hash, time int64) Op {
-	op := Op{Do: OpContent, Node: node, Parents: parents, Object: object, Time: time}
-	if object == nil {
-		op.Text = text
-		op.Event = EventIDFor(node, root, parents, text)
-	} else {
-		op.Event = EventIDFor(node, EventID{}, parents, object.Hash)
-	}
-	return op
 }
 
 // ValidName reports whether name can stand in a directory: 1 to MaxName bytes, without '/' and

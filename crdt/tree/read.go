@@ -35,13 +35,13 @@ type Info struct {
 	Name     string // its own
 	Shown    string // the name it is shown under
 	Visible  bool
-	Removed  bool    // and not brought back; it may be kept for history
-	Version  Version // under the name
-	Object   *Object // of Version; nil: text
-	Root     EventID // the generation of text that Version belongs to; zero: an object
-	Heads    []Event // all maximal events, ready or not
-	Alts     []Alt   // versions shown beside it, latest first
-	Xattrs   int     // how many extended attributes it has
+	Removed  bool     // and not brought back; it may be kept for history
+	Version  Version  // under the name
+	Object   *Object  // of Version; nil: text
+	Text     [16]byte // the text that Version belongs to, if Object is nil
+	Heads    []Event  // all maximal events, ready or not
+	Alts     []Alt    // versions shown beside it, latest first
+	Xattrs   int      // how many extended attributes it has
 }
 
 // Alt is a version that could not be merged with the one under the name.
@@ -49,19 +49,19 @@ type Alt struct {
 	Name    string
 	Version Version
 	Object  *Object // nil: text
-	Root    EventID
+	Text    [16]byte
 }
 
 // Event is one save of a file.
 type Event struct {
 	ID      EventID
 	Parents Version
-	Object  *Object // nil: text
-	Root    EventID // of text: the event that began its generation
-	Stamp   Stamp   // of the first operation that made it
-	Time    int64   // unix ms by its author's clock
-	Applied int64   // unix ns, local
-	Ready   bool    // its content is here
+	Object  *Object  // nil: text
+	Text    [16]byte // which text
+	Stamp   Stamp    // of the first operation that made it
+	Time    int64    // unix ms by its author's clock
+	Applied int64    // unix ns, local
+	Ready   bool     // its content is here
 }
 
 func (e *event) export() Event {
@@ -69,8 +69,8 @@ func (e *event) export() Event {
 		ID: e.id, Parents: versionOf(e.parents), Object: e.object, Stamp: e.at.export(),
 		Time: e.time, Applied: e.applied, Ready: !e.absent,
 	}
-	if e.root != nil {
-		out.Root = e.root.id
+	if e.text != nil {
+		out.Text = *e.text
 	}
 	return out
 }
@@ -92,8 +92,8 @@ func (t *Tree) Get(id NodeID) *Info {
 		for _, a := range n.parent.dir.splits[n] {
 			e := n.file.find(a.version[0])
 			out := Alt{Name: a.name, Version: a.version, Object: e.object}
-			if e.root != nil {
-				out.Root = e.root.id
+			if e.text != nil {
+				out.Text = *e.text
 			}
 			i.Alts = append(i.Alts, out)
 		}
@@ -124,8 +124,8 @@ func (g *graph) describe(i *Info) {
 		if k == 0 {
 			i.Mtime = e.applied
 			i.Object = e.object
-			if e.root != nil {
-				i.Root = e.root.id
+			if e.text != nil {
+				i.Text = *e.text
 			}
 		}
 		i.Mtime = max(i.Mtime, e.applied)
@@ -356,20 +356,6 @@ func (t *Tree) FreshID(kind Kind, parent NodeID, name string, first []byte) (Nod
 	return id, high
 }
 
-// Generation returns the generation of text that an event with these parents belongs to: the
-// event that began it, or zero if the new event begins one. known is false if the node or one
-// of the parents is not known.
-func (t *Tree) Generation(node NodeID, parents Version) (root EventID, known bool) {
-	events, known := t.events(node, parents)
-	if !known {
-		return EventID{}, false
-	}
-	if r := generation(events); r != nil {
-		return r.id, true
-	}
-	return EventID{}, true
-}
-
 // events finds the events of a version.
 func (t *Tree) events(id NodeID, v Version) ([]*event, bool) {
 	n := t.nodes[id]
@@ -425,9 +411,9 @@ func (t *Tree) Join(node NodeID, versions ...Version) Version {
 	return versionOf(maximal(events))
 }
 
-// Versions returns the events of a file in causal order, and in the order of their stamps
+// History returns the events of a file in causal order, and in the order of their stamps
 // where that leaves a choice.
-func (t *Tree) Versions(node NodeID) []Event {
+func (t *Tree) History(node NodeID) []Event {
 	n := t.nodes[node]
 	if n == nil || n.kind != File {
 		return nil
@@ -435,7 +421,7 @@ func (t *Tree) Versions(node NodeID) []Event {
 	return exportAll(n.file.heads)
 }
 
-// Past returns the events of a version of a file, in the order of Versions; nil if it is not
+// Past returns the events of a version of a file, in the order of History; nil if it is not
 // known.
 func (t *Tree) Past(node NodeID, v Version) []Event {
 	events, ok := t.events(node, v)

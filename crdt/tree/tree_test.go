@@ -2,7 +2,9 @@ package tree
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/zeebo/blake3"
@@ -66,14 +68,30 @@ func (a *author) create(parent NodeID, name, content string) NodeID {
 
 // write makes content on top of parents; text unless it begins with "#".
 func (a *author) write(node NodeID, parents Version, content string) EventID {
-	root, _ := a.tree.Generation(node, parents)
-	var object *Object
-	if len(content) > 0 && content[0] == '#' {
-		object = &Object{Hash: hashOf(content), Size: int64(len(content))}
+	op := Op{Do: OpContent, Node: node, Parents: parents, Time: 1_700_000_000_000 + int64(a.device)*86_400_000}
+	if strings.HasPrefix(content, "#") {
+		op.Object = &Object{Hash: hashOf(content), Size: int64(len(content))}
+	} else {
+		op.Text = a.textOf(node, parents)
 	}
-	op := NewContent(node, root, parents, object, hashOf(content), 1_700_000_000_000+int64(a.device)*86_400_000)
+	op.Event = EventID(hashOf(fmt.Sprintf("%v %v %v %s", node, op.Text, parents, content)))
 	a.do(op)
 	return op.Event
+}
+
+// textOf is the text of the parents if they are all of one, else a new one.
+func (a *author) textOf(node NodeID, parents Version) [16]byte {
+	if len(parents) == 0 {
+		return node
+	}
+	first, _ := a.tree.Event(node, parents[0])
+	for _, p := range parents {
+		if e, _ := a.tree.Event(node, p); e.Object != nil || e.Text != first.Text {
+			sum := hashOf(fmt.Sprint("text", node, parents))
+			return [16]byte(sum[:16])
+		}
+	}
+	return first.Text
 }
 
 // save writes on top of the version that is shown.
@@ -140,7 +158,7 @@ func TestSameFileIsOneNode(t *testing.T) {
 	b.create(Root, "x", "same")
 	exchange(a, b)
 	wantPaths(t, a.tree, "x")
-	if v := a.tree.Versions(mustResolve(t, a.tree, "x")); len(v) != 1 {
+	if v := a.tree.History(mustResolve(t, a.tree, "x")); len(v) != 1 {
 		t.Errorf("%d events, want 1", len(v))
 	}
 }
