@@ -15,6 +15,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/fs/mountinfo"
 )
 
 // The test program plays every part: the guardian, a daemon with a mount, and the
@@ -145,7 +147,7 @@ func TestRescue(t *testing.T) {
 			if err := os.Mkdir(point, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { _ = detach(point) })
+			t.Cleanup(func() { _ = mountinfo.Detach(point) })
 			cmd := exec.Command(os.Args[0], point, mode)
 			cmd.Env = append(os.Environ(), as("daemon")...)
 			cmd.Stderr = os.Stderr
@@ -169,14 +171,14 @@ func TestRescue(t *testing.T) {
 				}
 				return
 			}
-			if !mountedFUSE(point) {
+			if !mounted(point) {
 				t.Fatal("nothing is mounted")
 			}
 			if mode == "kill" {
 				cmd.Process.Kill()
 			}
 			cmd.Wait()
-			eventually(t, "mount detached", func() bool { return !mountedFUSE(point) })
+			eventually(t, "mount detached", func() bool { return !mounted(point) })
 			eventually(t, "daemon started again, with the count of deaths", func() bool {
 				b, _ := os.ReadFile(point + ".restarted")
 				return string(b) == "1\n2\n" // the first start failed
@@ -368,4 +370,9 @@ func TestDelay(t *testing.T) {
 	if delay(1<<40) != maxDelay {
 		t.Error("no upper bound")
 	}
+}
+
+func mounted(point string) bool {
+	_, ok := mountinfo.At(point)
+	return ok
 }

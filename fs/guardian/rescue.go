@@ -1,7 +1,6 @@
 package guardian
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/fs/mountinfo"
 )
 
 const (
@@ -66,7 +67,7 @@ func (r *runner) rescue() error {
 	r.awaitEnd(5 * time.Second) // its pipe can be closed a little before it has let go of the rest
 	var errs []error
 	for _, p := range r.mounts {
-		if err := detach(p.point); err != nil {
+		if err := mountinfo.Detach(p.point); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -104,65 +105,6 @@ func restart(argv []string, deaths int) error {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, bytes.TrimSpace(said.Bytes()))
 	}
 	return nil
-}
-
-// detach unmounts a point at once, even while programs have files open there. It does
-// nothing where no FUSE filesystem is mounted.
-func detach(point string) error {
-	if !mountedFUSE(point) {
-		return nil
-	}
-	err := unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err == unix.EPERM { // an ordinary user: the setuid program may
-		for _, name := range []string{"fusermount3", "fusermount"} {
-			if err = exec.Command(name, "-u", "-z", "-q", point).Run(); err == nil {
-				break
-			}
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("unmount %s: %w", point, err)
-	}
-	return nil
-}
-
-// mountedFUSE tells whether the uppermost mount at point is a FUSE filesystem. It
-// reads the mount table, since asking the filesystem itself may hang.
-func mountedFUSE(point string) bool {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	fuse := false
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		before, after, ok := strings.Cut(sc.Text(), " - ")
-		fields := strings.Fields(before)
-		if !ok || len(fields) < 5 || unescape(fields[4]) != point {
-			continue
-		}
-		fuse = strings.HasPrefix(after, "fuse")
-	}
-	return fuse
-}
-
-// unescape undoes the octal escapes of the mount table.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // traced tells whether a debugger holds the process.
