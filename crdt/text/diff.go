@@ -1,0 +1,153 @@
+package text
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Diff finds what a save changed: hunks that turn base into saved, nil where they are equal. The rules are made for merging:
+//
+//   - Lines are compared, and a group of added or removed lines is slid down as far as it goes, so that two people who make
+//     the same change make the same hunk. Every group of lines is a hunk of its own.
+//   - Inside a hunk, lines that have half their words in common are paired, and only the words that differ are replaced.
+//     Other lines are replaced whole. Characters inside words are never mixed: two edits of one word give two words.
+//
+// Time and memory are bounded (differ); what is too large to refine is replaced whole.
+func Diff(base, saved string) []Hunk {
+	if base == saved {
+		return nil
+	}
+	start, end := commonLines(base, saved)
+	a, b := lines(base[start:len(base)-end]), lines(saved[start:len(saved)-end])
+	ids := interner{}
+	x, y := ids.all(a), ids.all(b)
+	found := differ(x, y)
+	runs := slide(x, y, found)
+	// The common end comes back bit by bit as long as the last hunk slides through all that is there.
+	for n := 16; end > 0 && runs[len(runs)-1].a1 == len(a); n *= 2 {
+		more := firstLines(base[len(base)-end:], n)
+		for _, l := range more {
+			end -= len(l)
+		}
+		a, b = append(a, more...), append(b, more...)
+		x, y = append(x, ids.all(more)...), append(y, ids.all(more)...)
+		runs = slide(x, y, found)
+	}
+
+	var hunks []Hunk
+	splices := 0
+	pos, at := utf8.RuneCountInString(base[:start]), 0
+	for _, r := range runs {
+		for ; at < r.a0; at++ {
+			pos += utf8.RuneCountInString(a[at])
+		}
+		h := refine(a[r.a0:r.a1], b[r.b0:r.b1], pos)
+		splices += len(h)
+		if splices > MaxSplices {
+			return []Hunk{{whole(base, saved)}}
+		}
+		hunks = append(hunks, h)
+	}
+	return hunks
+}
+
+// whole replaces everything between the common ends.
+func whole(base, saved string) Splice {
+	p := 0
+	for p < len(base) && p < len(saved) && base[p] == saved[p] {
+		p++
+	}
+	for p > 0 && (p < len(base) && !utf8.RuneStart(base[p]) || p < len(saved) && !utf8.RuneStart(saved[p])) {
+		p--
+	}
+	s := 0
+	for s < len(base)-p && s < len(saved)-p && base[len(base)-1-s] == saved[len(saved)-1-s] {
+		s++
+	}
+	for s > 0 && !utf8.RuneStart(base[len(base)-s]) {
+		s--
+	}
+	gone := base[p : len(base)-s]
+	return Splice{Pos: utf8.RuneCountInString(base[:p]), Del: utf8.RuneCountInString(gone), Ins: saved[p : len(saved)-s]}
+}
+
+// commonLines gives the bytes of equal whole lines at the start and the end of two texts.
+func commonLines(a, b string) (start, end int) {
+	n := min(len(a), len(b))
+	for start < n && a[start] == b[start] {
+		start++
+	}
+	start = strings.LastIndexByte(a[:start], '\n') + 1
+	n -= start
+	for end < n && a[len(a)-1-end] == b[len(b)-1-end] {
+		end++
+	}
+	cut := strings.IndexByte(a[len(a)-end:], '\n') + 1 // the end may start in the middle of a line
+	if cut == 0 {
+		cut = end
+	}
+	return start, end - cut
+}
+
+// lines cuts a text behind its newlines.
+func lines(s string) []string { return firstLines(s, strings.Count(s, "\n")+1) }
+
+// firstLines is the first n lines of a text, or as many as it has.
+func firstLines(s string, n int) []string {
+	out := make([]string, 0, n)
+	for ; s != "" && n > 0; n-- {
+		i := strings.IndexByte(s, '\n') + 1
+		if i == 0 {
+			i = len(s)
+		}
+		out = append(out, s[:i])
+		s = s[i:]
+	}
+	return out
+}
+
+// interner numbers strings: equal ones have one number.
+type interner map[string]int32
+
+func (ids interner) all(ss []string) []int32 {
+	out := make([]int32, len(ss))
+	for i, s := range ss {
+		id, ok := ids[s]
+		if !ok {
+			id = int32(len(ids))
+			ids[s] = id
+		}
+		out[i] = id
+	}
+	return out
+}
+
+// slide moves every run that only adds or only removes as far down as equal lines let it, the last run first. Runs that
+// come to touch become one.
+func slide(a, b []int32, found []run) []run {
+	runs := slices.Clone(found)
+	endA, endB := len(a), len(b)
+	kept := len(runs) // runs[kept:] are done
+	for i := len(runs) - 1; i >= 0; i-- {
+		r := runs[i]
+		switch {
+		case r.a0 == r.a1:
+			for r.b1 < endB && r.a1 < endA && b[r.b0] == b[r.b1] {
+				r = run{r.a0 + 1, r.a1 + 1, r.b0 + 1, r.b1 + 1}
+			}
+		case r.b0 == r.b1:
+			for r.a1 < endA && r.b1 < endB && a[r.a0] == a[r.a1] {
+				r = run{r.a0 + 1, r.a1 + 1, r.b0 + 1, r.b1 + 1}
+			}
+		}
+		if kept < len(runs) && r.a1 == endA && r.b1 == endB {
+			runs[kept].a0, runs[kept].b0 = r.a0, r.b0
+		} else {
+			kept--
+			runs[kept] = r
+		}
+		endA, endB = r.a0, r.b0
+	}
+	return runs[kept:]
+}

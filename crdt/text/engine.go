@@ -1,0 +1,105 @@
+package text
+
+import (
+	"slices"
+	"unicode/utf8"
+)
+
+// node is an event of an engine, with what is known of it once it is applied.
+type node struct {
+	event   *Event
+	parents []int32 // numbers of events, ascending; those at or before the engine's base are left out
+	length  int     // code points of the whole text after it; meant for critical events
+	valid   bool
+}
+
+// engine keeps the text of a growing set of events. Events have numbers, in the order they are added; every event comes
+// after its parents.
+//
+// A critical event is at, before or after every other. If k is one, the events with smaller numbers are its ancestors and
+// those with greater ones its descendants, so the newest critical event at or before an event's parents is found by
+// numbers alone, and the text's length right after adding k is the length at version k.
+type engine struct {
+	name     Node
+	nodes    []node
+	heads    []int32 // ascending
+	critical []int32 // numbers of the critical events, ascending
+	text     *rope
+	start    int // code points of the text before the first event
+	seq      *sequence
+	broken   rule
+}
+
+func newEngine(name Node, text *rope) *engine {
+	return &engine{name: name, text: text, start: text.runes}
+}
+
+// add applies an event.
+func (g *engine) add(n node) {
+	e := len(g.nodes)
+	g.nodes = append(g.nodes, n)
+	if containsAll(n.parents, g.heads) {
+		n.valid = n.event.fits(g.text.runes)
+		if n.valid {
+			g.text.apply(n.event)
+		}
+		g.heads = append(g.heads[:0], int32(e))
+		g.critical = append(g.critical, int32(e))
+	} else {
+		oldest := -1 // the newest critical event has to be at or before this
+		if k := len(n.parents); k > 0 {
+			oldest = int(n.parents[k-1])
+		}
+		for k := len(g.critical); k > 0 && int(g.critical[k-1]) > oldest; k-- {
+			g.critical = g.critical[:k-1]
+		}
+		n.valid = g.resident(e).apply(g.nodes, e, g.text)
+		g.heads = slices.DeleteFunc(g.heads, func(h int32) bool { return slices.Contains(n.parents, h) })
+		g.heads = append(g.heads, int32(e))
+	}
+	n.length = g.text.runes
+	g.nodes[e] = n
+}
+
+// resident is a sequence that has seen all events before e and starts at or before what e has seen.
+func (g *engine) resident(e int) *sequence {
+	base, length := -1, g.start
+	if k := len(g.critical); k > 0 {
+		base = int(g.critical[k-1])
+		length = g.nodes[base].length
+	}
+	// The one at hand serves if it starts early enough, and is not so long that a new one is soon cheaper.
+	if q := g.seq; q == nil || q.base > base || e-base < (e-q.next)+(e-q.base)/8 {
+		g.seq = newSequence(g.name, base, length)
+		g.seq.broken = g.broken
+	}
+	for g.seq.next < e {
+		g.seq.apply(g.nodes, g.seq.next, nil)
+	}
+	return g.seq
+}
+
+func runeCount(s string) int { return utf8.RuneCountInString(s) }
+
+// apply makes an event's splices in the text of its parents, which they fit.
+func (r *rope) apply(e *Event) {
+	for i := len(e.Hunks) - 1; i >= 0; i-- {
+		for k := len(e.Hunks[i]) - 1; k >= 0; k-- {
+			s := e.Hunks[i][k]
+			r.splice(s.Pos, s.Del, s.Ins, runeCount(s.Ins))
+		}
+	}
+}
+
+// containsAll tells whether every one of b is in a. Both ascend.
+func containsAll(a, b []int32) bool {
+	for _, x := range b {
+		for len(a) > 0 && a[0] < x {
+			a = a[1:]
+		}
+		if len(a) == 0 || a[0] != x {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,227 @@
+package text
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/zeebo/blake3"
+)
+
+// Limits of the format. Makers obey them too, so that every device accepts the same events.
+const (
+	MaxText    = 16 << 20 // bytes of a text; larger content is an object
+	MaxEvent   = 20 << 20 // bytes of an encoded event
+	MaxSplices = 1 << 17  // splices of an event, over all its hunks
+	MaxParents = 4096     // parents of an event
+	NonceSize  = 16       // bytes of a nonce
+)
+
+// Errors of this package, for errors.Is.
+var (
+	ErrMalformed      = errors.New("malformed text event")
+	ErrMissingParent  = errors.New("parent event is not here")
+	ErrUnknownVersion = errors.New("version is not here")
+)
+
+// Node names a text. The same events under another name are other events.
+type Node [16]byte
+
+// ID names an event: a hash of its text's name, its parents and its content.
+type ID [32]byte
+
+// String is the id in hexadecimal.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// Compare orders ids by their bytes.
+func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
+
+// Splice replaces Del code points at Pos by Ins. Positions are those of the parents' text.
+type Splice struct {
+	_   struct{} `cbor:",toarray"`
+	Pos int
+	Del int
+	Ins string
+}
+
+// Hunk is a list of ascending splices that count as one change: where two events with the same parents hold an equal
+// hunk, it takes effect once. Splices take effect from the last to the first, each deleting before it inserts.
+type Hunk []Splice
+
+// Event is one save.
+//
+// Its splices, over all hunks, ascend and leave at least one untouched code point between each other. An event that
+// breaks this, reaches beyond its parents' text, or would insert what is not text, changes nothing.
+type Event struct {
+	_       struct{} `cbor:",toarray"`
+	Parents []ID     // ascending, no doubles; none for a first event
+	Hunks   []Hunk
+	Nonce   []byte // nil, or 16 bytes that keep equal appends apart
+}
+
+var (
+	encoding = func() cbor.EncMode {
+		o := cbor.CoreDetEncOptions()
+		o.NilContainers = cbor.NilContainerAsEmpty
+		m, err := o.EncMode()
+		if err != nil {
+			panic(err) // a constant of the program
+		}
+		return m
+	}()
+	decoding = func() cbor.DecMode {
+		m, err := cbor.DecOptions{
+			MaxArrayElements: MaxSplices,
+			MaxMapPairs:      16,
+			MaxNestedLevels:  6,
+			IndefLength:      cbor.IndefLengthForbidden,
+			TagsMd:           cbor.TagsForbidden,
+			UTF8:             cbor.UTF8RejectInvalid,
+		}.DecMode()
+		if err != nil {
+			panic(err)
+		}
+		return m
+	}()
+)
+
+// format is the first element of an encoded event.
+const format = 1
+
+type encoded struct {
+	_      struct{} `cbor:",toarray"`
+	Format int
+	Event  Event
+}
+
+// Encode is the canonical form of the event: deterministic CBOR, the same bytes on every device.
+func (e *Event) Encode() []byte {
+	return marshal(encoded{Format: format, Event: *e})
+}
+
+func marshal(v any) []byte {
+	b, err := encoding.Marshal(v)
+	if err != nil {
+		panic(err) // these types always encode
+	}
+	return b
+}
+
+// DecodeEvent reads what Encode wrote, and refuses every other spelling of it with ErrMalformed.
+func DecodeEvent(b []byte) (Event, error) {
+	if len(b) > MaxEvent {
+		return Event{}, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(b), MaxEvent)
+	}
+	var v encoded
+	if err := decoding.Unmarshal(b, &v); err != nil {
+		return Event{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if v.Format != format {
+		return Event{}, fmt.Errorf("%w: format %d is not known", ErrMalformed, v.Format)
+	}
+	e := v.Event
+	if err := e.check(); err != nil {
+		return Event{}, err
+	}
+	if len(e.Nonce) == 0 {
+		e.Nonce = nil
+	}
+	if !bytes.Equal(e.Encode(), b) {
+		return Event{}, fmt.Errorf("%w: not canonical", ErrMalformed)
+	}
+	return e, nil
+}
+
+// check tells whether the event is within the format, whatever its parents are.
+func (e *Event) check() error {
+	if len(e.Parents) > MaxParents {
+		return fmt.Errorf("%w: %d parents, at most %d", ErrMalformed, len(e.Parents), MaxParents)
+	}
+	for i := 1; i < len(e.Parents); i++ {
+		if e.Parents[i-1].Compare(e.Parents[i]) >= 0 {
+			return fmt.Errorf("%w: parents do not ascend", ErrMalformed)
+		}
+	}
+	if n := len(e.Nonce); n != 0 && n != NonceSize {
+		return fmt.Errorf("%w: nonce of %d bytes", ErrMalformed, n)
+	}
+	n := 0
+	for _, h := range e.Hunks {
+		n += len(h)
+	}
+	if n > MaxSplices || len(e.Hunks) > MaxSplices {
+		return fmt.Errorf("%w: more than %d splices", ErrMalformed, MaxSplices)
+	}
+	return nil
+}
+
+// fits tells whether the hunks can be made in a text of n code points.
+func (e *Event) fits(n int) bool {
+	free := 0 // first position that a splice may start at
+	for _, h := range e.Hunks {
+		if len(h) == 0 {
+			return false
+		}
+		for _, s := range h {
+			if s.Pos < free || s.Pos > n || s.Del < 0 || s.Del > n-s.Pos || s.Del == 0 && s.Ins == "" {
+				return false
+			}
+			if !plain(s.Ins) {
+				return false
+			}
+			free = s.Pos + s.Del + 1
+		}
+	}
+	return true
+}
+
+// derive is BLAKE3 in key derivation mode: a hash that only one purpose of one format makes.
+func derive(context string, node Node, parts ...[]byte) (id ID) {
+	h := blake3.NewDeriveKey(context)
+	h.Write(node[:])
+	for _, p := range parts {
+		h.Write(p)
+	}
+	h.Sum(id[:0])
+	return id
+}
+
+// ID names the event as one of the given text.
+func (e *Event) ID(node Node) ID {
+	return derive("sheaf 1 text event", node, e.Encode())
+}
+
+// ChangeID names the change that a hunk stands for. It is the Automerge actor of that change, so it also decides the
+// order of concurrent insertions at one place. It covers what makes two hunks one change: text, parents, splices, nonce.
+func (e *Event) ChangeID(node Node, hunk int) ID {
+	return derive("sheaf 1 text change", node, marshal(Event{Parents: e.Parents, Hunks: e.Hunks[hunk : hunk+1], Nonce: e.Nonce}))
+}
+
+// EmptyChangeID is the Automerge actor of the change without operations that stands for an event that changes nothing.
+func (e *Event) EmptyChangeID(node Node) ID {
+	return derive("sheaf 1 text nothing", node, e.Encode())
+}
+
+// SortIDs sorts ids and drops doubles, in place: the form that Event.Parents and versions have.
+func SortIDs(ids []ID) []ID {
+	slices.SortFunc(ids, ID.Compare)
+	return slices.Compact(ids)
+}
+
+// IsText tells whether content is kept as text: valid UTF-8 without NUL, at most MaxText bytes.
+func IsText(b []byte) bool {
+	return len(b) <= MaxText && bytes.IndexByte(b, 0) < 0 && utf8.Valid(b)
+}
+
+// plain tells whether a string may be part of a text.
+func plain(s string) bool {
+	return strings.IndexByte(s, 0) < 0 && utf8.ValidString(s)
+}
+
+// GenesisID is the Automerge actor of the change that makes the empty text.
+func GenesisID(node Node) ID { return derive("sheaf 1 text genesis", node) }

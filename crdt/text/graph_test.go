@@ -1,0 +1,284 @@
+package text
+
+import (
+	"encoding/hex"
+	"math/bits"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/automerge/automerge-go"
+)
+
+// graph is a random history: events of several writers, each made on what that writer had seen.
+type graph struct {
+	events  []Event
+	ids     []ID
+	past    []uint64 // by event: it and its ancestors
+	parents []uint64
+	doc     *Doc // all events, in the order they were made
+}
+
+// heads gives the events of a set that no other of it has seen.
+func (g *graph) heads(set uint64) uint64 {
+	h := set
+	for s := set; s != 0; s &= s - 1 {
+		i := bits.TrailingZeros64(s)
+		h &^= g.past[i] &^ (1 << i)
+	}
+	return h
+}
+
+func (g *graph) version(set uint64) []ID {
+	var v []ID
+	for s := g.heads(set); s != 0; s &= s - 1 {
+		v = append(v, g.ids[bits.TrailingZeros64(s)])
+	}
+	return SortIDs(v)
+}
+
+// randomGraph makes a history of at most 60 events.
+func randomGraph(t testing.TB, r *rand.Rand, most int) *graph {
+	g := &graph{doc: NewDoc(testNode)}
+	n := 3 + r.IntN(most)
+	writers := make([]uint64, 1+r.IntN(6)) // what each has seen
+	var olds []uint64
+	hot, heat := r.Float64(), r.Float64()
+	meet := []float64{0.02, 0.08, 0.2}[r.IntN(3)]
+	for len(g.events) < n {
+		w := r.IntN(len(writers))
+		switch x := r.Float64(); {
+		case x < meet: // all meet
+			for i := range writers {
+				writers[i] = 1<<len(g.events) - 1
+			}
+			continue
+		case x < meet+0.25: // two meet
+			writers[w] |= writers[r.IntN(len(writers))]
+			continue
+		}
+		seen := writers[w]
+		if len(olds) > 0 && r.IntN(8) == 0 { // saves over something it read long ago
+			if old := olds[r.IntN(len(olds))]; old&^seen == 0 {
+				seen = old
+			}
+		}
+		olds = append(olds, seen)
+		e := Event{Parents: g.version(seen)}
+		base, err := g.doc.At(e.Parents)
+		if err != nil {
+			t.Fatal(err)
+		}
+		length := utf8.RuneCountInString(base)
+		var twins []int // events on the same version
+		for i := range g.events {
+			if g.parents[i] == g.heads(seen) && len(g.events[i].Hunks) > 0 {
+				twins = append(twins, i)
+			}
+		}
+		switch x := r.IntN(60); {
+		case x == 0:
+			e.Hunks = []Hunk{{sp(length+1, 0, "beyond")}}
+		case x == 1:
+			e.Hunks = nil
+		case x == 2:
+			e.Hunks = []Hunk{{sp(0, 0, "one")}, {sp(0, 0, "place")}}
+		case x < 8:
+			e.Hunks = []Hunk{{sp(length, 0, "append")}}
+			if x < 7 {
+				e.Nonce = make([]byte, NonceSize)
+				e.Nonce[0] = byte(r.IntN(2))
+			}
+		case x < 30 && len(twins) > 0: // what another did, and more
+			other := g.events[twins[r.IntN(len(twins))]].Hunks
+			e.Hunks = slices.Clone(other[:1+r.IntN(len(other))])
+			if last := e.Hunks[len(e.Hunks)-1]; len(last) > 0 {
+				if free := last[len(last)-1].Pos + last[len(last)-1].Del + 1; free <= length && r.IntN(3) > 0 {
+					e.Hunks = append(e.Hunks, Hunk{sp(free+r.IntN(length-free+1), 0, randomText(r, 1+r.IntN(3)))})
+				}
+			}
+		default:
+			e.Hunks = randomHunks(r, length, hot, heat)
+		}
+		id := add(t, g.doc, e)
+		i := slices.Index(g.ids, id)
+		if i < 0 {
+			i = len(g.events)
+			g.events = append(g.events, e)
+			g.ids = append(g.ids, id)
+			g.past = append(g.past, seen|1<<i)
+			g.parents = append(g.parents, g.heads(seen))
+		}
+		writers[w] |= 1 << i
+	}
+	return g
+}
+
+// shuffled is a random order in which parents come first.
+func (g *graph) shuffled(r *rand.Rand) []int {
+	var order []int
+	done := uint64(0)
+	for len(order) < len(g.events) {
+		var ready []int
+		for i := range g.events {
+			if done>>i&1 == 0 && g.past[i]&^(1<<i)&^done == 0 {
+				ready = append(ready, i)
+			}
+		}
+		i := ready[r.IntN(len(ready))]
+		done |= 1 << i
+		order = append(order, i)
+	}
+	return order
+}
+
+func (g *graph) subset(r *rand.Rand) uint64 {
+	var set uint64
+	for range 1 + r.IntN(3) {
+		set |= g.past[r.IntN(len(g.events))]
+	}
+	return set
+}
+
+// reference builds the Automerge document of a history in the most literal way: every hunk on a fork at its parents.
+type reference struct {
+	doc     *automerge.Doc
+	changes map[ID][]automerge.ChangeHash // of events
+	actors  map[ID]automerge.ChangeHash
+	genesis automerge.ChangeHash
+}
+
+func newReference(t testing.TB) *reference {
+	r := &reference{doc: automerge.New(), changes: map[ID][]automerge.ChangeHash{}, actors: map[ID]automerge.ChangeHash{}}
+	id := GenesisID(testNode)
+	r.check(t, r.doc.SetActorID(hex.EncodeToString(id[:])))
+	r.check(t, r.doc.Path("content").Set(automerge.NewText("")))
+	r.genesis = r.commit(t, r.doc)
+	return r
+}
+
+func (r *reference) check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *reference) commit(t testing.TB, d *automerge.Doc) automerge.ChangeHash {
+	epoch := time.Unix(0, 0)
+	h, err := d.Commit("", automerge.CommitOptions{Time: &epoch, AllowEmpty: true})
+	r.check(t, err)
+	return h
+}
+
+func (r *reference) at(t testing.TB, version []ID) *automerge.Doc {
+	heads := []automerge.ChangeHash{r.genesis}
+	if len(version) > 0 {
+		heads = nil
+		for _, id := range version {
+			heads = append(heads, r.changes[id]...)
+		}
+	}
+	d, err := r.doc.Fork(heads...)
+	r.check(t, err)
+	return d
+}
+
+func (r *reference) text(t testing.TB, d *automerge.Doc) string {
+	s, err := d.Path("content").Text().Get()
+	r.check(t, err)
+	return s
+}
+
+func (r *reference) add(t testing.TB, e Event) {
+	base := r.at(t, e.Parents)
+	ok := e.fits(utf8.RuneCountInString(r.text(t, base)))
+	change := func(actor ID, h Hunk) automerge.ChangeHash {
+		if c, ok := r.actors[actor]; ok {
+			return c
+		}
+		d := r.at(t, e.Parents)
+		r.check(t, d.SetActorID(hex.EncodeToString(actor[:])))
+		for i := len(h) - 1; i >= 0; i-- {
+			r.check(t, d.Path("content").Text().Splice(h[i].Pos, h[i].Del, h[i].Ins))
+		}
+		c := r.commit(t, d)
+		_, err := r.doc.Merge(d)
+		r.check(t, err)
+		r.actors[actor] = c
+		return c
+	}
+	var cs []automerge.ChangeHash
+	if ok {
+		for i, h := range e.Hunks {
+			cs = append(cs, change(e.ChangeID(testNode, i), h))
+		}
+	}
+	if len(cs) == 0 {
+		cs = append(cs, change(e.EmptyChangeID(testNode), nil))
+	}
+	r.changes[e.ID(testNode)] = cs
+}
+
+// graphs is the number of random histories that a test looks at; SHEAF_GRAPHS asks for another.
+func graphs(t testing.TB, n int) int {
+	if s := os.Getenv("SHEAF_GRAPHS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// TestAutomerge holds the text of random histories against the Automerge document that defines it.
+func TestAutomerge(t *testing.T) {
+	for seed := range graphs(t, 2000) {
+		r := rand.New(rand.NewPCG(uint64(seed), 1))
+		g := randomGraph(t, r, 16)
+		ref := newReference(t)
+		for _, i := range g.shuffled(r) {
+			ref.add(t, g.events[i])
+		}
+		want := ref.text(t, ref.doc)
+		if got := g.doc.Text(); got != want {
+			t.Fatalf("seed %d: got %q, want %q\n%s", seed, got, want, g)
+		}
+		d := NewDoc(testNode)
+		for _, i := range g.shuffled(r) {
+			add(t, d, g.events[i])
+		}
+		if got := d.Text(); got != want {
+			t.Fatalf("seed %d, another order: got %q, want %q\n%s", seed, got, want, g)
+		}
+		v := g.version(g.subset(r))
+		old, err := d.At(v)
+		if want := ref.text(t, ref.at(t, v)); err != nil || old != want {
+			t.Fatalf("seed %d, version %s: got %q, want %q, %v\n%s", seed, v, old, want, err, g)
+		}
+	}
+}
+
+func (g *graph) String() string {
+	var sb strings.Builder
+	for i, e := range g.events {
+		sb.WriteString(strconv.Itoa(i) + " on")
+		for s := g.parents[i]; s != 0; s &= s - 1 {
+			sb.WriteString(" " + strconv.Itoa(bits.TrailingZeros64(s)))
+		}
+		for _, h := range e.Hunks {
+			sb.WriteString(" [")
+			for _, s := range h {
+				sb.WriteString(" " + strconv.Itoa(s.Pos) + "-" + strconv.Itoa(s.Del) + strconv.Quote(s.Ins))
+			}
+			sb.WriteString(" ]")
+		}
+		sb.WriteString("\n")
+	}
+	return sb.String()
+}

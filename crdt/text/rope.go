@@ -1,0 +1,179 @@
+package text
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	blockSize = 4096 // bytes of a block cut from a long text
+	blockJoin = 1024 // bytes up to which an edit copies neighbours into one block
+)
+
+// rope is a text that is edited at code-point positions. It is a flat list of short blocks, each with its number of code
+// points, so that a position is found by adding block counts and looking into one block. Blocks are substrings of texts
+// that are there anyway: cutting one copies nothing.
+type rope struct {
+	blocks []block
+	runes  int
+	bytes  int
+
+	hintBlock, hintPos int // where the last edit was: block and the position it starts at
+
+	flat  string // the whole text, if fresh
+	fresh bool
+}
+
+type block struct {
+	s string
+	n int // code points
+}
+
+func newRope(s string) *rope {
+	r := &rope{bytes: len(s), flat: s, fresh: true}
+	r.blocks = appendBlocks(nil, s)
+	for _, b := range r.blocks {
+		r.runes += b.n
+	}
+	return r
+}
+
+// appendBlocks cuts s into blocks.
+func appendBlocks(bs []block, s string) []block {
+	for len(s) > 0 {
+		n := len(s)
+		if n > blockSize {
+			for n = blockSize; !utf8.RuneStart(s[n]); n-- {
+			}
+		}
+		bs = append(bs, block{s[:n], utf8.RuneCountInString(s[:n])})
+		s = s[n:]
+	}
+	return bs
+}
+
+// clone is a second rope of the same text; the characters are shared.
+func (r *rope) clone() *rope {
+	c := *r
+	c.blocks = slices.Clone(r.blocks)
+	return &c
+}
+
+// byteOffset is the offset of the k-th of n code points of s.
+func byteOffset(s string, n, k int) int {
+	if n == len(s) {
+		return k
+	}
+	if k <= n/2 {
+		return prefix(s, k)
+	}
+	at := len(s)
+	for k = n - k; k > 0; k-- {
+		_, w := utf8.DecodeLastRuneInString(s[:at])
+		at -= w
+	}
+	return at
+}
+
+// prefix is the length in bytes of the first k code points of s.
+func prefix(s string, k int) int {
+	at := 0
+	for ; k > 0; k-- {
+		_, w := utf8.DecodeRuneInString(s[at:])
+		at += w
+	}
+	return at
+}
+
+// seek finds the block that holds the pos-th code point's end, and the position that block starts at: an edit at a border
+// belongs to the block on the left, so that typing goes on in one block.
+func (r *rope) seek(pos int) (i, start int) {
+	if pos > r.hintPos {
+		i, start = r.hintBlock, r.hintPos
+	}
+	for i < len(r.blocks) && pos > start+r.blocks[i].n {
+		start += r.blocks[i].n
+		i++
+	}
+	return i, start
+}
+
+// splice replaces del code points at pos by ins, which has n. The range must lie in the text.
+func (r *rope) splice(pos, del int, ins string, n int) {
+	i, start := r.seek(pos)
+	var left, right block
+	j := i
+	if i < len(r.blocks) {
+		b := r.blocks[i]
+		left.n = pos - start
+		left.s = b.s[:byteOffset(b.s, b.n, left.n)]
+		end := start // where block j starts
+		for pos+del > end+r.blocks[j].n {
+			end += r.blocks[j].n
+			r.bytes -= len(r.blocks[j].s)
+			j++
+		}
+		b = r.blocks[j]
+		k := pos + del - end
+		right.s, right.n = b.s[byteOffset(b.s, b.n, k):], b.n-k
+		r.bytes -= len(b.s)
+		j++
+	}
+	r.bytes += len(left.s) + len(ins) + len(right.s)
+	r.runes += n - del
+
+	var room [4]block
+	put := room[:0]
+	if len(left.s)+len(ins) <= blockJoin {
+		left = block{left.s + ins, left.n + n}
+		ins, n = "", 0
+	} else if len(ins)+len(right.s) <= blockJoin {
+		right = block{ins + right.s, n + right.n}
+		ins, n = "", 0
+	}
+	if ins == "" && len(left.s)+len(right.s) <= blockJoin {
+		left = block{left.s + right.s, left.n + right.n}
+		right = block{}
+	}
+	if left.n > 0 {
+		put = append(put, left)
+	}
+	if ins != "" {
+		put = appendBlocks(put, ins)
+	}
+	if right.n > 0 {
+		put = append(put, right)
+	}
+	r.blocks = slices.Replace(r.blocks, i, j, put...)
+	r.hintBlock, r.hintPos = i, start
+	r.fresh, r.flat = false, ""
+}
+
+// String is the whole text. It is kept until the next edit, and the blocks become parts of it.
+func (r *rope) String() string {
+	if r.fresh {
+		return r.flat
+	}
+	var sb strings.Builder
+	sb.Grow(r.bytes)
+	for _, b := range r.blocks {
+		sb.WriteString(b.s)
+	}
+	s := sb.String()
+	out, at := r.blocks[:0], 0
+	for _, b := range r.blocks {
+		to := at + len(b.s)
+		if k := len(out) - 1; k >= 0 && len(out[k].s)+len(b.s) <= blockSize {
+			out[k] = block{s[at-len(out[k].s) : to], out[k].n + b.n}
+		} else {
+			out = append(out, block{s[at:to], b.n})
+		}
+		at = to
+	}
+	clear(r.blocks[len(out):])
+	r.blocks = out
+	r.hintBlock, r.hintPos = 0, 0
+	r.flat, r.fresh = s, true
+	return s
+}

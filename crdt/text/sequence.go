@@ -1,0 +1,412 @@
+package text
+
+import "slices"
+
+// sequence replays events that were made on different versions. It is a list of spans in Automerge's order: an insertion
+// goes behind the character that stood on its left in its parents' text, past every span there of a greater id (counter,
+// then actor). A span is a run of code points that one change inserted one after the other, and nothing has cut. Deleted
+// spans stay, since insertions of others may hang on them. There are no characters in it, only lengths.
+//
+// What a span is to a version is computed from the changes in that version. A few versions are kept in slots, with the
+// number of visible code points of every leaf: a position in one of them is found by adding leaf counts. An event on a
+// version that no slot holds moves the slot that is nearest, for which only the leaves of the changes in between are
+// counted again.
+//
+// Counters are relative to the base, which takes 1 to its length. This keeps the order: everything later has greater
+// counters than everything at the base, and among what is later counters are shifted by a constant.
+type sequence struct {
+	text    Node
+	base    int // number of the critical event that it starts from, -1 for the empty text
+	next    int // number of the first event that it has not seen
+	leaves  []*leaf
+	changes []change // 0 is the base
+	events  []replayed
+	byID    map[ID]int32 // changes by their id
+	slots   [slotCount]slot
+	clock   int
+	stamp   int
+	broken  rule
+}
+
+const (
+	slotCount = 4
+	allSlot   = slotCount // counts of the version that holds everything
+	leafSize  = 64        // spans of a leaf
+)
+
+// span is a run of code points with consecutive counters, each inserted behind the one before.
+type span struct {
+	change int32
+	n      int     // code points
+	first  int     // counter of the first
+	dels   []int32 // changes that deleted it
+}
+
+type leaf struct {
+	spans   []span
+	visible [slotCount + 1]int // code points, by slot
+	stamp   int
+}
+
+type change struct {
+	id     ID
+	last   int     // counter of its last operation
+	leaves []*leaf // at least those that hold a span it inserted or deleted
+}
+
+// replayed is what an event became.
+type replayed struct {
+	changes []int32
+	last    int // greatest counter of its version
+}
+
+// slot is one version.
+type slot struct {
+	heads  []int32 // its events that no other of it has seen, relative to the base
+	events []int32 // by change: how many of its events hold it
+	used   int
+}
+
+// rule is one of those that make the order Automerge's. Tests break them one at a time, to see that it is noticed.
+type rule int
+
+const (
+	_ rule = iota
+	byCounter
+	byActor
+	deletionCounts
+	lastSpliceFirst
+	deletionFirst
+	equalHunksOnce
+	behindVisible
+)
+
+func newSequence(text Node, base, length int) *sequence {
+	q := &sequence{text: text, base: base, next: base + 1, byID: map[ID]int32{}, changes: []change{{last: length}}, leaves: []*leaf{{}}}
+	if length > 0 {
+		q.leaves[0].spans = []span{{n: length, first: 1}}
+	}
+	for i := range q.leaves[0].visible {
+		q.leaves[0].visible[i] = length
+	}
+	for i := range q.slots {
+		q.slots[i].events = []int32{1}
+	}
+	return q
+}
+
+// place is a border between two spans: in front of span i of a leaf. before counts the code points of the whole text
+// (the version that holds everything) on its left.
+type place struct {
+	leaf, i, before int
+}
+
+// apply replays the event with number e, the next one, and makes its effect on out, the text of all events before it, if
+// there is one. It tells whether the event fits its parents.
+func (q *sequence) apply(nodes []node, e int, out *rope) bool {
+	n := &nodes[e]
+	s := q.seek(nodes, n.parents)
+	sl := &q.slots[s]
+	r := replayed{last: q.changes[0].last}
+	for _, p := range n.parents {
+		if p := int(p) - q.base - 1; p >= 0 {
+			r.last = max(r.last, q.events[p].last)
+		}
+	}
+	start, length := r.last, 0
+	for _, l := range q.leaves {
+		length += l.visible[s]
+	}
+	ok := n.event.fits(length)
+	if ok {
+		r.changes = make([]int32, len(n.event.Hunks))
+		var equal []int32 // changes that a concurrent event made already
+		// Hunks see the parents' text, not each other. From the last to the first, none moves those still to come.
+		for i := len(r.changes) - 1; i >= 0; i-- {
+			id := n.event.ChangeID(q.text, i)
+			c, known := q.byID[id]
+			if known && q.broken != equalHunksOnce {
+				equal = append(equal, c)
+			} else {
+				c = q.newChange(id)
+				sl.events[c] = 1
+				q.changes[c].last = q.splice(s, c, start, n.event.Hunks[i], out)
+			}
+			r.changes[i] = c
+			r.last = max(r.last, q.changes[c].last)
+		}
+		for _, c := range equal {
+			sl.events[c] = 1
+		}
+		q.recount(s, equal)
+	}
+	q.events = append(q.events, r)
+	q.next = e + 1
+	sl.heads = append(sl.heads[:0], int32(e-q.base-1))
+	return ok
+}
+
+func (q *sequence) newChange(id ID) int32 {
+	c := int32(len(q.changes))
+	q.changes = append(q.changes, change{id: id})
+	q.byID[id] = c
+	for i := range q.slots {
+		q.slots[i].events = append(q.slots[i].events, 0)
+	}
+	return c
+}
+
+// splice makes a hunk in the version of a slot as change c, whose counters follow start, and returns the last of them.
+func (q *sequence) splice(s int, c int32, start int, h Hunk, out *rope) int {
+	ctr := start
+	for k := len(h) - 1; k >= 0; k-- {
+		sp := h[k]
+		if q.broken == lastSpliceFirst {
+			sp = h[len(h)-1-k]
+			for _, before := range h[:len(h)-1-k] {
+				sp.Pos += runeCount(before.Ins) - before.Del
+			}
+		}
+		n := runeCount(sp.Ins)
+		if q.broken == deletionFirst && n > 0 {
+			ctr = q.insert(s, c, ctr, sp.Pos, n, sp.Ins, out)
+			ctr = q.delete(s, c, ctr, sp.Pos+n, sp.Del, out)
+			continue
+		}
+		ctr = q.delete(s, c, ctr, sp.Pos, sp.Del, out)
+		if n > 0 {
+			ctr = q.insert(s, c, ctr, sp.Pos, n, sp.Ins, out)
+		}
+	}
+	return ctr
+}
+
+// visible tells whether a version shows a span.
+func (sl *slot) visible(x *span) bool {
+	if sl.events[x.change] == 0 {
+		return false
+	}
+	for _, d := range x.dels {
+		if sl.events[d] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// at finds the border behind the pos-th visible code point of a slot's version, and cuts there.
+func (q *sequence) at(s, pos int) place {
+	var p place
+	if pos == 0 {
+		return p
+	}
+	for pos > q.leaves[p.leaf].visible[s] {
+		pos -= q.leaves[p.leaf].visible[s]
+		p.before += q.leaves[p.leaf].visible[allSlot]
+		p.leaf++
+	}
+	l := q.leaves[p.leaf]
+	for {
+		x := &l.spans[p.i]
+		n := x.n
+		if q.slots[s].visible(x) {
+			if pos < n {
+				if len(x.dels) == 0 {
+					p.before += pos
+				}
+				p.leaf, p.i = q.cut(p.leaf, p.i, pos)
+				return p
+			}
+			pos -= n
+		}
+		if len(x.dels) == 0 {
+			p.before += n
+		}
+		p.i++
+		if pos == 0 {
+			return p
+		}
+	}
+}
+
+// cut splits a span behind n code points and tells where the second part is: in the same leaf as the first.
+func (q *sequence) cut(li, i, n int) (int, int) {
+	l := q.leaves[li]
+	x := &l.spans[i]
+	rest := span{change: x.change, n: x.n - n, first: x.first + n, dels: slices.Clip(x.dels)}
+	x.n, x.dels = n, rest.dels
+	q.weigh(l, &rest, -1)
+	return q.put(li, i+1, rest)
+}
+
+// put places a span in front of span i of a leaf, splitting a leaf that is full, and tells where it is.
+func (q *sequence) put(li, i int, x span) (int, int) {
+	l := q.leaves[li]
+	if len(l.spans) == leafSize {
+		const half = leafSize / 2
+		right := &leaf{spans: append(make([]span, 0, leafSize), l.spans[half:]...)}
+		clear(l.spans[half:])
+		l.spans = l.spans[:half]
+		q.leaves = slices.Insert(q.leaves, li+1, right)
+		for k := range right.spans {
+			y := &right.spans[k]
+			q.weigh(l, y, -1)
+			q.weigh(right, y, 1)
+			q.note(y.change, right)
+			for _, d := range y.dels {
+				q.note(d, right)
+			}
+		}
+		if i > half {
+			l, li, i = right, li+1, i-half
+		}
+	}
+	l.spans = slices.Insert(l.spans, i, x)
+	q.weigh(l, &x, 1)
+	q.note(x.change, l)
+	for _, d := range x.dels {
+		q.note(d, l)
+	}
+	return li, i
+}
+
+// weigh adds a span to the counts of a leaf, or takes it away.
+func (q *sequence) weigh(l *leaf, x *span, sign int) {
+	for s := range q.slots {
+		if q.slots[s].visible(x) {
+			l.visible[s] += sign * x.n
+		}
+	}
+	if len(x.dels) == 0 {
+		l.visible[allSlot] += sign * x.n
+	}
+}
+
+// note records that a leaf holds a span that a change inserted or deleted.
+func (q *sequence) note(c int32, l *leaf) {
+	if c == 0 {
+		return // the base is in every version: nothing asks
+	}
+	if x := &q.changes[c]; len(x.leaves) == 0 || x.leaves[len(x.leaves)-1] != l {
+		x.leaves = append(x.leaves, l)
+	}
+}
+
+// count adds up what a slot's version shows of a leaf.
+func (q *sequence) count(l *leaf, s int) (n int) {
+	for i := range l.spans {
+		if q.slots[s].visible(&l.spans[i]) {
+			n += l.spans[i].n
+		}
+	}
+	return n
+}
+
+// recount counts the leaves of changes again, each once.
+func (q *sequence) recount(s int, changes []int32) {
+	q.stamp++
+	for _, c := range changes {
+		for _, l := range q.changes[c].leaves {
+			if l.stamp != q.stamp {
+				l.stamp = q.stamp
+				l.visible[s] = q.count(l, s)
+			}
+		}
+	}
+}
+
+// delete marks n visible code points at pos as deleted by change c.
+func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
+	if n == 0 {
+		return ctr
+	}
+	if q.broken != deletionCounts {
+		ctr += n
+	}
+	p := q.at(s, pos)
+	for n > 0 {
+		l := q.leaves[p.leaf]
+		if p.i == len(l.spans) || p.i == 0 && l.visible[s] == 0 {
+			if p.i == 0 {
+				p.before += l.visible[allSlot]
+			}
+			p.leaf, p.i = p.leaf+1, 0
+			continue
+		}
+		x := &l.spans[p.i]
+		if !q.slots[s].visible(x) {
+			if len(x.dels) == 0 {
+				p.before += x.n
+			}
+			p.i++
+			continue
+		}
+		if x.n > n {
+			li, i := q.cut(p.leaf, p.i, n)
+			p.leaf, p.i = li, i-1
+			l = q.leaves[p.leaf]
+			x = &l.spans[p.i]
+		}
+		if len(x.dels) == 0 {
+			l.visible[allSlot] -= x.n
+			if out != nil {
+				out.splice(p.before, x.n, "", 0)
+			}
+		}
+		x.dels = append(x.dels, c)
+		l.visible[s] -= x.n
+		q.note(c, l)
+		n -= x.n
+		p.i++
+	}
+	return ctr
+}
+
+// insert places n code points behind the pos-th visible one, as change c.
+func (q *sequence) insert(s int, c int32, ctr, pos, n int, ins string, out *rope) int {
+	p := q.at(s, pos)
+	if q.broken == behindVisible { // behind the tombstones that follow, too
+		for l := q.leaves[p.leaf]; p.i < len(l.spans) && !q.slots[s].visible(&l.spans[p.i]); p.i++ {
+			if len(l.spans[p.i].dels) == 0 {
+				p.before += l.spans[p.i].n
+			}
+		}
+	}
+	for {
+		l := q.leaves[p.leaf]
+		if p.i == len(l.spans) {
+			if p.leaf == len(q.leaves)-1 {
+				break
+			}
+			p.leaf, p.i = p.leaf+1, 0
+			continue
+		}
+		x := &l.spans[p.i]
+		if !q.greater(x, ctr+1, c) {
+			break
+		}
+		if len(x.dels) == 0 {
+			p.before += x.n
+		}
+		p.i++
+	}
+	q.put(p.leaf, p.i, span{change: c, n: n, first: ctr + 1})
+	if out != nil {
+		out.splice(p.before, 0, ins, n)
+	}
+	return ctr + n
+}
+
+// greater tells whether a span's id is greater than that of an insertion with counter ctr by change c.
+func (q *sequence) greater(x *span, ctr int, c int32) bool {
+	if x.first != ctr && q.broken != byCounter {
+		return x.first > ctr
+	}
+	if x.change == 0 {
+		return false
+	}
+	if q.broken == byActor {
+		return q.changes[x.change].id.Compare(q.changes[c].id) < 0
+	}
+	return q.changes[x.change].id.Compare(q.changes[c].id) > 0
+}

@@ -1,0 +1,64 @@
+package text
+
+// snapshots are texts of critical events, so that an old version can be made without replaying all that came before.
+type snapshots struct {
+	kept    []snapshot
+	spacing int32 // events between two
+}
+
+type snapshot struct {
+	event int32
+	text  *rope
+}
+
+const (
+	snapshotSpacing = 128
+	snapshotCount   = 16
+	snapshotBytes   = 8 << 20 // of all together, or twice the text where that is more
+)
+
+// update follows the engine, after an event was added.
+func (s *snapshots) update(g *engine) {
+	newest := int32(-1)
+	if k := len(g.critical); k > 0 {
+		newest = g.critical[k-1]
+	}
+	for k := len(s.kept); k > 0 && s.kept[k-1].event > newest; k-- {
+		s.kept = s.kept[:k-1]
+	}
+	if s.spacing == 0 {
+		s.spacing = snapshotSpacing
+	}
+	last := int32(-1)
+	if k := len(s.kept); k > 0 {
+		last = s.kept[k-1].event
+	}
+	if newest != int32(len(g.nodes)-1) || newest-last < s.spacing {
+		return
+	}
+	s.kept = append(s.kept, snapshot{newest, g.text.clone()})
+	size := 0
+	for _, x := range s.kept {
+		size += x.text.bytes
+	}
+	if len(s.kept) > snapshotCount || len(s.kept) > 1 && size > max(snapshotBytes, 2*g.text.bytes) {
+		// Every other one goes; those to come are as far apart as those that stay.
+		half := s.kept[:0]
+		for i := 1; i < len(s.kept); i += 2 {
+			half = append(half, s.kept[i])
+		}
+		clear(s.kept[len(half):])
+		s.kept = half
+		s.spacing *= 2
+	}
+}
+
+// before gives the latest snapshot at or before a critical event's number, and a text to go on from.
+func (s *snapshots) before(e int32) (int32, *rope) {
+	for k := len(s.kept) - 1; k >= 0; k-- {
+		if s.kept[k].event <= e {
+			return s.kept[k].event, s.kept[k].text.clone()
+		}
+	}
+	return -1, newRope("")
+}

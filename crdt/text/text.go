@@ -1,0 +1,258 @@
+package text
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Doc is one text: its events and what they come to. A Doc without events is the empty text. It is not safe for
+// concurrent use.
+type Doc struct {
+	name      Node
+	engine    *engine
+	ids       []ID         // by number
+	numbers   map[ID]int32 // of events
+	snapshots snapshots
+	views     []view // versions asked for of late, the newest last
+}
+
+// view is the text of a version.
+type view struct {
+	version []int32
+	text    *rope
+}
+
+const viewCount = 4
+
+// NewDoc is the empty text of the given name. Where a node of the folder starts a text anew, the new one needs a name of
+// its own.
+func NewDoc(node Node) *Doc {
+	return &Doc{name: node, engine: newEngine(node, newRope("")), numbers: map[ID]int32{}}
+}
+
+// Add takes an event in. Its parents must be there, else the error is ErrMissingParent and nothing has changed. An event
+// that is there already changes nothing. The document keeps the event's slices: do not change them.
+func (d *Doc) Add(e Event) (ID, error) {
+	id := e.ID(d.name)
+	if _, ok := d.numbers[id]; ok {
+		return id, nil
+	}
+	if err := e.check(); err != nil {
+		return ID{}, err
+	}
+	parents, missing := d.find(e.Parents)
+	if missing != nil {
+		return ID{}, fmt.Errorf("event %s: %w: %s", id, ErrMissingParent, missing)
+	}
+	n := int32(len(d.ids))
+	d.engine.add(node{event: &e, parents: parents})
+	d.ids = append(d.ids, id)
+	d.numbers[id] = n
+	d.snapshots.update(d.engine)
+	return id, nil
+}
+
+// find gives the ascending numbers of events, or the first that is not there.
+func (d *Doc) find(ids []ID) (numbers []int32, missing *ID) {
+	numbers = make([]int32, len(ids))
+	for i := range ids {
+		n, ok := d.numbers[ids[i]]
+		if !ok {
+			return nil, &ids[i]
+		}
+		numbers[i] = n
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers), nil
+}
+
+// Has tells whether an event is there.
+func (d *Doc) Has(id ID) bool {
+	_, ok := d.numbers[id]
+	return ok
+}
+
+// Heads is the current version: the events that no other has as an ancestor, ascending.
+func (d *Doc) Heads() []ID {
+	ids := make([]ID, len(d.engine.heads))
+	for i, n := range d.engine.heads {
+		ids[i] = d.ids[n]
+	}
+	return SortIDs(ids)
+}
+
+// Text is the current text. It costs one copy after a change, nothing when asked again.
+func (d *Doc) Text() string { return d.engine.text.String() }
+
+// Len is the length of the current text in bytes.
+func (d *Doc) Len() int { return d.engine.text.bytes }
+
+// Events lists the events in the order they were added, parents first.
+func (d *Doc) Events() []Event {
+	es := make([]Event, len(d.engine.nodes))
+	for i := range es {
+		es[i] = *d.engine.nodes[i].event
+	}
+	return es
+}
+
+// Valid tells whether an event fits its parents; one that does not changes nothing.
+func (d *Doc) Valid(id ID) bool {
+	n, ok := d.numbers[id]
+	return ok && d.engine.nodes[n].valid
+}
+
+// At is the text of a version: of the given events and all their ancestors. The error is ErrUnknownVersion where one is
+// not here.
+func (d *Doc) At(version []ID) (string, error) {
+	v, missing := d.find(version)
+	if missing != nil {
+		return "", fmt.Errorf("%w: no event %s", ErrUnknownVersion, missing)
+	}
+	if containsAll(v, d.engine.heads) {
+		return d.Text(), nil
+	}
+	return d.view(v).String(), nil
+}
+
+// view finds or makes the text of a version that is not the current one.
+func (d *Doc) view(v []int32) *rope {
+	for i := range d.views {
+		if slices.Equal(d.views[i].version, v) {
+			return d.views[i].text
+		}
+	}
+	text := d.step(v)
+	if text == nil {
+		text = d.replay(v)
+	}
+	if len(d.views) == viewCount {
+		d.views = slices.Delete(d.views, 0, 1)
+	}
+	d.views = append(d.views, view{v, text})
+	return text
+}
+
+// step makes the text of a version from a view that is one event behind, or gives nil.
+func (d *Doc) step(v []int32) *rope {
+	if len(v) != 1 {
+		return nil
+	}
+	n := &d.engine.nodes[v[0]]
+	for i := range d.views {
+		if slices.Equal(d.views[i].version, n.parents) {
+			text := d.views[i].text.clone()
+			if n.valid {
+				text.apply(n.event)
+			}
+			return text
+		}
+	}
+	return nil
+}
+
+// replay makes the text of a version from the latest snapshot that all of it has seen.
+func (d *Doc) replay(v []int32) *rope {
+	if len(v) == 0 {
+		return newRope("")
+	}
+	base, text := d.snapshots.before(v[0])
+	g := newEngine(d.name, text)
+	past := d.engine.past(v, base)
+	renumbered := make(map[int32]int32, len(past))
+	for i, e := range past {
+		renumbered[e] = int32(i)
+		n := &d.engine.nodes[e]
+		var parents []int32
+		for _, p := range n.parents {
+			if p > base {
+				parents = append(parents, renumbered[p])
+			}
+		}
+		g.add(node{event: n.event, parents: parents})
+	}
+	return g.text
+}
+
+// past lists the events of a version that come after base, ascending.
+func (g *engine) past(v []int32, base int32) []int32 {
+	seen := map[int32]bool{}
+	var out []int32
+	todo := slices.Clone(v)
+	for len(todo) > 0 {
+		e := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if e <= base || seen[e] {
+			continue
+		}
+		seen[e] = true
+		out = append(out, e)
+		todo = append(todo, g.nodes[e].parents...)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Ancestor tells whether every event of a is at or before some event of b. Events that are not here are before nothing.
+func (d *Doc) Ancestor(a, b []ID) bool {
+	va, missing := d.find(a)
+	if missing != nil {
+		return false
+	}
+	vb, missing := d.find(b)
+	if missing != nil {
+		return false
+	}
+	if len(va) == 0 {
+		return true
+	}
+	if len(vb) == 0 {
+		return false
+	}
+	g := d.engine
+	// With a critical event between them, all of a is before b.
+	if i, _ := slices.BinarySearch(g.critical, va[len(va)-1]); i < len(g.critical) && g.critical[i] <= vb[len(vb)-1] {
+		return true
+	}
+	return containsAll(g.past(vb, va[0]-1), va)
+}
+
+// Span is a run of text that one event inserted.
+type Span struct {
+	Event ID
+	Bytes int
+	Runes int
+}
+
+// Blame divides the current text by the events that inserted it. Where several events made an equal hunk, it is that of
+// the first that was added. It replays the whole history.
+func (d *Doc) Blame() []Span {
+	g := d.engine
+	q := newSequence(d.name, -1, g.start)
+	author := []int32{0}
+	for e := range g.nodes {
+		q.apply(g.nodes, e, nil)
+		for len(author) < len(q.changes) {
+			author = append(author, int32(e))
+		}
+	}
+	text := d.Text()
+	var spans []Span
+	for _, l := range q.leaves {
+		for _, x := range l.spans {
+			if len(x.dels) > 0 {
+				continue
+			}
+			id := d.ids[author[x.change]]
+			at := prefix(text, x.n)
+			text = text[at:]
+			if k := len(spans) - 1; k >= 0 && spans[k].Event == id {
+				spans[k].Bytes += at
+				spans[k].Runes += x.n
+			} else {
+				spans = append(spans, Span{id, at, x.n})
+			}
+		}
+	}
+	return spans
+}
