@@ -67,6 +67,9 @@ func (r *runner) rescue() error {
 	r.awaitEnd(5 * time.Second) // its pipe can be closed a little before it has let go of the rest
 	var errs []error
 	for _, p := range r.mounts {
+		if !mountinfo.Dead(p.point) { // a daemon that came up meanwhile may be there already
+			continue
+		}
 		if err := mountinfo.Detach(p.point); err != nil {
 			errs = append(errs, err)
 		}
