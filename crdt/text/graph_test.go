@@ -236,8 +236,16 @@ func graphs(t testing.TB, n int) int {
 	return n
 }
 
+// tight makes leaves and the spacing of snapshots small, so that short histories reach what long ones do.
+func tight(t testing.TB) {
+	leaf, spacing := leafSize, snapshotSpacing
+	leafSize, snapshotSpacing = 4, 1
+	t.Cleanup(func() { leafSize, snapshotSpacing = leaf, spacing })
+}
+
 // TestAutomerge holds the text of random histories against the Automerge document that defines it.
 func TestAutomerge(t *testing.T) {
+	tight(t)
 	for seed := range graphs(t, 2000) {
 		r := rand.New(rand.NewPCG(uint64(seed), 1))
 		g := randomGraph(t, r, 16)

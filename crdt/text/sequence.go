@@ -31,8 +31,9 @@ type sequence struct {
 const (
 	slotCount = 4
 	allSlot   = slotCount // counts of the version that holds everything
-	leafSize  = 64        // spans of a leaf
 )
+
+var leafSize = 64 // spans of a leaf; tests make it small
 
 // span is a run of code points with consecutive counters, each inserted behind the one before.
 type span struct {
@@ -79,6 +80,7 @@ const (
 	deletionFirst
 	equalHunksOnce
 	behindVisible
+	afterParents
 )
 
 func newSequence(text Node, base, length int) *sequence {
@@ -116,6 +118,9 @@ func (q *sequence) apply(nodes []node, e int, out *rope) bool {
 	start, length := r.last, 0
 	for _, l := range q.leaves {
 		length += l.visible[s]
+	}
+	if q.broken == afterParents {
+		start = q.changes[0].last
 	}
 	ok := n.event.fits(length)
 	if ok {
@@ -243,7 +248,7 @@ func (q *sequence) cut(li, i, n int) (int, int) {
 func (q *sequence) put(li, i int, x span) (int, int) {
 	l := q.leaves[li]
 	if len(l.spans) == leafSize {
-		const half = leafSize / 2
+		half := leafSize / 2
 		right := &leaf{spans: append(make([]span, 0, leafSize), l.spans[half:]...)}
 		clear(l.spans[half:])
 		l.spans = l.spans[:half]

@@ -11,10 +11,11 @@ type snapshot struct {
 	text  *rope
 }
 
+var snapshotSpacing int32 = 128 // at first; tests make it small
+
 const (
-	snapshotSpacing = 128
-	snapshotCount   = 16
-	snapshotBytes   = 8 << 20 // of all together, or twice the text where that is more
+	snapshotCount = 16
+	snapshotBytes = 8 << 20 // of all together, or twice the text where that is more
 )
 
 // update follows the engine, after an event was added.
