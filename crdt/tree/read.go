@@ -464,3 +464,14 @@ func exportAll(heads []*event) []Event {
 	}
 	return out
 }
+
+// FilesEver returns the ids of all files that are known, removed ones included, in no order.
+func (t *Tree) FilesEver() []NodeID {
+	var out []NodeID
+	for id, n := range t.nodes {
+		if n.kind == File {
+			out = append(out, id)
+		}
+	}
+	return out
+}

@@ -1,0 +1,120 @@
+package crdt
+
+import (
+	"errors"
+
+	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
+	"github.com/sheaf-fs/sheaf/crdt/text"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// apply is the one place where an operation, local or remote, becomes part of
+// the state. What must be stored with it goes to b, which is nil while a
+// folder is opened and it is stored already. What it returns goes into the
+// entry's record. It runs with mu held.
+func (f *Folder) apply(b *kv.Batch, s tree.Stamp, applied int64, o op) (recorded, []tree.Change) {
+	switch {
+	case o.Tree != nil:
+		t := *o.Tree
+		// Only a textOp may make a version of a text: its hunks belong to it.
+		if t.Do == tree.OpContent && (t.Object == nil || t.Event != objectEvent(t.Node, t.Parents, fromTree(t.Object))) {
+			return recorded{}, nil
+		}
+		s.Op = opHash(&t)
+		changes := f.tree.Apply([]tree.Stamped{{Stamp: s, Op: t, Applied: applied}})
+		if t.Do == tree.OpContent {
+			changes = append(changes, f.wake(b, t.Event)...)
+		}
+		return recorded{Tree: &t}, changes
+	case o.Text != nil:
+		t, ev, l, err := f.resolve(o.Text)
+		if errors.Is(err, errUnknownParent) {
+			f.wait(*o.Text, s, applied)
+			return recorded{Raw: &o}, nil
+		} else if err != nil {
+			return recorded{}, nil // malformed: nothing, on every device
+		}
+		changes := f.addText(b, s, applied, t, ev, l)
+		return recorded{Tree: &t}, append(changes, f.wake(b, t.Event)...)
+	case o.Admit != nil:
+		f.admit(*o.Admit, s)
+		return recorded{Raw: &o}, nil
+	case o.Found != nil:
+		f.foundBy(*o.Found, s)
+		return recorded{Raw: &o}, nil
+	}
+	return recorded{}, nil
+}
+
+func (f *Folder) addText(b *kv.Batch, s tree.Stamp, applied int64, t tree.Op, ev text.Event, l lineage) []tree.Change {
+	if b != nil {
+		f.storeText(b, s, t, ev, l)
+	}
+	f.texts.add(l, ev)
+	s.Op = opHash(&t)
+	return f.tree.Apply([]tree.Stamped{{Stamp: s, Op: t, Applied: applied}})
+}
+
+// wait keeps an operation until a version that it builds on is known.
+func (f *Folder) wait(o textOp, s tree.Stamp, applied int64) {
+	ev, err := text.DecodeEvent(o.Event)
+	if err != nil {
+		return
+	}
+	for _, p := range eventIDs(ev.Parents) {
+		if _, ok := f.tree.Event(o.Node, p); !ok {
+			f.waiting[p] = append(f.waiting[p], waiting{o, s, applied})
+			return
+		}
+	}
+}
+
+// wake applies what waited for the event.
+func (f *Folder) wake(b *kv.Batch, id EventID) []tree.Change {
+	ws := f.waiting[id]
+	if len(ws) == 0 {
+		return nil
+	}
+	delete(f.waiting, id)
+	var changes []tree.Change
+	for _, w := range ws {
+		_, c := f.apply(b, w.stamp, w.at, op{Text: &w.op})
+		changes = append(changes, c...)
+	}
+	return changes
+}
+
+func fromTree(o *tree.Object) Object { return Object{Hash: o.Hash, Size: o.Size} }
+
+// changesOf joins the changes of one batch: one a node, from before the first
+// to after the last.
+func changesOf(cs []tree.Change) []Change {
+	var out []Change
+	at := map[NodeID]int{}
+	for _, c := range cs {
+		x := Change{Node: c.Node, What: whatOf(c.What), Before: Place(c.Before), After: Place(c.After)}
+		if i, ok := at[c.Node]; ok {
+			out[i].What |= x.What
+			if x.What&PlaceChanged != 0 {
+				out[i].After = x.After
+			}
+			continue
+		}
+		at[c.Node] = len(out)
+		out = append(out, x)
+	}
+	return out
+}
+
+func whatOf(k tree.What) (w What) {
+	if k&tree.Content != 0 {
+		w |= ContentChanged
+	}
+	if k&tree.Attr != 0 {
+		w |= AttrChanged
+	}
+	if k&tree.Placed != 0 {
+		w |= PlaceChanged
+	}
+	return w
+}

@@ -1,0 +1,225 @@
+package crdt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// Folder is one shared tree on this device. Its tree is in memory, its texts
+// are read when they are needed.
+type Folder struct {
+	home  *Home
+	id    FolderID
+	grant Grant
+	*notices
+
+	// mu guards what follows; it is held while something changes.
+	mu       sync.RWMutex
+	tree     *tree.Tree
+	frontier feed.Frontier         // the entries held
+	lamports map[feed.ID]uint64    // of the frontier's heads
+	top      uint64                // the highest lamport time held
+	order    uint64                // of the newest entry
+	members  map[Device]member     // who was admitted, by entries held
+	waiting  map[EventID][]waiting // operations for which a parent is missing
+	own      ownFeed
+	pending  *pending // operations not yet in an entry; nil: none
+	notes    []Note
+	broken   error // the state in memory may be ahead of the disk
+	closed   bool
+
+	texts texts
+}
+
+// ownFeed is the feed that this device writes.
+type ownFeed struct {
+	id   feed.ID
+	head feed.Head     // zero before the first entry
+	told feed.Frontier // what the feed's entries have said of the others
+}
+
+type member struct {
+	name  string
+	stamp tree.Stamp
+}
+
+type waiting struct {
+	op    textOp
+	stamp tree.Stamp
+	at    int64
+}
+
+// openFolder brings a folder's state to memory from its records.
+func openFolder(h *Home, g Grant) (*Folder, error) {
+	f := &Folder{home: h, id: g.Folder, grant: g, notices: startNotices()}
+	if err := f.load(); err != nil {
+		f.stop()
+		return nil, err
+	}
+	return f, nil
+}
+
+// load makes the memory what the database says; it runs with mu held, or
+// before anyone else knows the folder.
+func (f *Folder) load() error {
+	f.tree = tree.New()
+	f.tree.SetReady(func(h Hash) bool { return f.home.objects.Has([32]byte(h)) })
+	f.tree.SetDevices(f.deviceName)
+	f.frontier, f.lamports = feed.Frontier{}, map[feed.ID]uint64{}
+	f.top, f.order, f.broken, f.pending = 0, 0, nil, nil
+	f.members = map[Device]member{f.grant.Creator: {}}
+	f.waiting = map[EventID][]waiting{}
+	f.texts.reset()
+	if err := f.loadIndex(); err != nil {
+		return err
+	}
+	if err := f.loadRecords(); err != nil {
+		return err
+	}
+	if err := f.loadNotes(); err != nil {
+		return err
+	}
+	if err := f.loadSizes(); err != nil {
+		return err
+	}
+	if err := f.loadOwn(); err != nil {
+		return err
+	}
+	return f.loadPending()
+}
+
+func (f *Folder) loadIndex() error {
+	prefix := f.key('i')
+	err := f.home.db.Scan(prefix, func(k, v []byte) error {
+		k = k[len(prefix):]
+		if len(k) != 32+8+8+32 || len(v) != 16 {
+			return fmt.Errorf("an index key of %d bytes", len(k))
+		}
+		h := feed.Head{
+			Feed: feed.ID{Device: Device(k[:32]), Run: binary.BigEndian.Uint64(k[32:])},
+			Seq:  binary.BigEndian.Uint64(k[40:]), Hash: Hash(k[48:]),
+		}
+		l := decodeLocated(v)
+		f.hold(h, l)
+		return nil
+	})
+	return storage("open", f.grant.Name, err)
+}
+
+// hold notes that an entry is held.
+func (f *Folder) hold(h feed.Head, l located) {
+	if f.frontier.Advance(h) {
+		f.lamports[h.Feed] = l.lamport
+	}
+	f.order, f.top = max(f.order, l.order), max(f.top, l.lamport)
+}
+
+func (f *Folder) loadRecords() error {
+	var batch []tree.Stamped
+	err := f.home.db.Scan(f.key('r'), func(_, v []byte) error {
+		var r record
+		if err := decode(v, &r); err != nil {
+			return err
+		}
+		for _, o := range r.Ops {
+			s := tree.Stamp{Lamport: r.Lamport, Feed: r.Feed, Seq: r.Seq, Index: o.Index}
+			switch {
+			case o.Tree != nil:
+				s.Op = opHash(o.Tree)
+				batch = append(batch, tree.Stamped{Stamp: s, Op: *o.Tree, Applied: r.Applied})
+			case o.Raw != nil:
+				// What waits needs the tree as it was: nothing before it may be left out.
+				f.tree.Apply(batch)
+				batch = batch[:0]
+				f.replayRaw(*o.Raw, s, r.Applied)
+			}
+		}
+		return nil
+	})
+	f.tree.Apply(batch)
+	return storage("open", f.grant.Name, err)
+}
+
+func (f *Folder) replayRaw(o op, s tree.Stamp, applied int64) {
+	switch {
+	case o.Text != nil:
+		e, _, _, err := f.resolve(o.Text)
+		if err != nil {
+			f.wait(*o.Text, s, applied)
+			return
+		}
+		s.Op = opHash(&e)
+		f.tree.Apply([]tree.Stamped{{Stamp: s, Op: e, Applied: applied}})
+	case o.Admit != nil:
+		f.admit(*o.Admit, s)
+	case o.Found != nil:
+		f.foundBy(*o.Found, s)
+	}
+}
+
+// admit makes a device a member; the latest operation names it.
+func (f *Folder) admit(a admitOp, s tree.Stamp) {
+	if a.Device.Check() != nil || !validName(a.Name) {
+		return
+	}
+	if m, ok := f.members[a.Device]; !ok || m.stamp.Compare(s) < 0 {
+		f.members[a.Device] = member{a.Name, s}
+	}
+}
+
+// foundBy takes the founder's name from its own operation alone.
+func (f *Folder) foundBy(o foundOp, s tree.Stamp) {
+	if s.Feed.Device == f.grant.Creator {
+		f.admit(admitOp{f.grant.Creator, o.Name}, s)
+	}
+}
+
+// found writes the first operation of a new folder.
+func (f *Folder) found() error {
+	err := f.Update(func(tx *Tx) error {
+		tx.add(op{Found: &foundOp{Name: f.home.name}})
+		return nil
+	})
+	if err == nil {
+		err = f.Sync()
+	}
+	return err
+}
+
+// ID names the folder.
+func (f *Folder) ID() FolderID { return f.id }
+
+// Name is what its founder called the folder.
+func (f *Folder) Name() string { return f.grant.Name }
+
+// Home is the device that the folder is on.
+func (f *Folder) Home() *Home { return f.home }
+
+// Subscribe calls fn for every change from now on, in order, from one
+// goroutine. The caller ends it with the function that it gets.
+func (f *Folder) Subscribe(fn func(Notice)) (cancel func()) { return f.subscribe(fn) }
+
+// deviceName names a device to people. It runs under mu.
+func (f *Folder) deviceName(d Device) string {
+	if m := f.members[d]; m.name != "" {
+		return m.name
+	}
+	return d.Short()
+}
+
+// close seals what is pending and stops the notices.
+func (f *Folder) close() error {
+	f.mu.Lock()
+	err := f.sealLocked()
+	if err == nil {
+		err = f.saveOwn()
+	}
+	f.closed = true
+	f.mu.Unlock()
+	f.stop()
+	return err
+}

@@ -1,0 +1,164 @@
+package crdt
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/text"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// op is one operation of an entry's payload: exactly one field is set.
+type op struct {
+	Tree  *tree.Op `cbor:"1,keyasint,omitempty"`
+	Text  *textOp  `cbor:"2,keyasint,omitempty"`
+	Admit *admitOp `cbor:"3,keyasint,omitempty"`
+	Found *foundOp `cbor:"4,keyasint,omitempty"`
+}
+
+// textOp gives a file new text: an encoded text.Event, whose parents are
+// versions of the file of any kind.
+type textOp struct {
+	Node  NodeID `cbor:"1,keyasint"`
+	Event []byte `cbor:"2,keyasint"`
+}
+
+// admitOp makes a device a member of the folder.
+type admitOp struct {
+	Device Device `cbor:"1,keyasint"`
+	Name   string `cbor:"2,keyasint"`
+}
+
+// foundOp is the folder's first operation: who founded it.
+type foundOp struct {
+	Name string `cbor:"1,keyasint"` // of the founding device
+}
+
+// record is what is kept of an entry for opening the folder again without its
+// payload: texts are not in it.
+type record struct {
+	Feed    feed.ID    `cbor:"1,keyasint"`
+	Seq     uint64     `cbor:"2,keyasint"`
+	Lamport uint64     `cbor:"3,keyasint"`
+	Applied int64      `cbor:"4,keyasint"` // unix ns, by this device's clock
+	Time    int64      `cbor:"5,keyasint"` // unix ms, by its maker's clock
+	Ops     []recorded `cbor:"6,keyasint"`
+}
+
+type recorded struct {
+	Index uint32   `cbor:"1,keyasint"`
+	Tree  *tree.Op `cbor:"2,keyasint,omitempty"` // a textOp as the version it makes
+	Raw   *op      `cbor:"3,keyasint,omitempty"` // what is not of the tree, or waits for a parent
+}
+
+// Limits of an entry that this device makes; feed's own are far higher.
+const (
+	maxPendingOps   = 4096
+	maxPendingBytes = 4 << 20
+)
+
+func encodeOps(ops []op) []byte { return encode(ops) }
+
+func decodeOps(b []byte) ([]op, error) {
+	var ops []op
+	if err := decode(b, &ops); err != nil {
+		return nil, err
+	}
+	return ops, nil
+}
+
+// lineage is a text's generation: the events that make one Automerge document.
+type lineage = text.Node
+
+// lineageOf tells which text an event with these parents belongs to: that of
+// its parents when they are all events of one text, else a new one. It fails
+// when a parent is not known yet.
+func (f *Folder) lineageOf(node NodeID, parents []EventID) (lineage, error) {
+	if len(parents) == 0 {
+		return lineage(node), nil
+	}
+	var first lineage
+	same := true
+	for i, p := range parents {
+		e, ok := f.tree.Event(node, p)
+		if !ok {
+			return lineage{}, errUnknownParent
+		}
+		switch {
+		case e.Object != nil:
+			same = false
+		case i == 0:
+			first = e.Text
+		case e.Text != first:
+			same = false
+		}
+	}
+	if same {
+		return first, nil
+	}
+	h := blake3.NewDeriveKey("sheaf 2026-01 text generation v1")
+	h.Write(node[:])
+	for _, p := range parents {
+		h.Write(p[:])
+	}
+	var l lineage
+	copy(l[:], h.Sum(nil))
+	return l, nil
+}
+
+var errUnknownParent = errors.New("a parent is not known")
+
+// resolve finds what a textOp stands for: the version in the tree, and the
+// event as its text holds it.
+func (f *Folder) resolve(t *textOp) (tree.Op, text.Event, lineage, error) {
+	ev, err := text.DecodeEvent(t.Event)
+	if err != nil {
+		return tree.Op{}, text.Event{}, lineage{}, err
+	}
+	parents := eventIDs(ev.Parents)
+	l, err := f.lineageOf(t.Node, parents)
+	if err != nil {
+		return tree.Op{}, text.Event{}, lineage{}, err
+	}
+	if len(parents) > 0 {
+		if e, _ := f.tree.Event(t.Node, parents[0]); e.Object != nil || e.Text != l {
+			ev.Parents = nil // the first event of its text
+		}
+	}
+	return tree.Op{
+		Do: tree.OpContent, Node: t.Node, Event: EventID(ev.ID(l)), Parents: parents, Text: l,
+	}, ev, l, nil
+}
+
+// objectEvent names the event that gives a file an object as its content.
+func objectEvent(node NodeID, parents []EventID, o Object) EventID {
+	h := blake3.NewDeriveKey("sheaf 2026-01 object event v1")
+	h.Write(node[:])
+	for _, p := range parents {
+		h.Write(p[:])
+	}
+	h.Write(o.Hash[:])
+	return EventID(h.Sum(nil))
+}
+
+func opHash(o *tree.Op) Hash { return Hash(blake3.Sum256(encode(o))) }
+
+func eventIDs(ids []text.ID) []EventID {
+	out := make([]EventID, len(ids))
+	for i, id := range ids {
+		out[i] = EventID(id)
+	}
+	return out
+}
+
+func textIDs(v []EventID) []text.ID {
+	out := make([]text.ID, len(v))
+	for i, id := range v {
+		out[i] = text.ID(id)
+	}
+	slices.SortFunc(out, func(a, b text.ID) int { return slices.Compare(a[:], b[:]) })
+	return out
+}

@@ -1,0 +1,182 @@
+package crdt
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// pending is the entry in the making: its operations are stored and applied,
+// their stamps fixed; it is signed at the flush, and always before a remote
+// entry is applied.
+type pending struct {
+	id      feed.ID
+	seq     uint64
+	lamport uint64
+	since   time.Time
+	ops     []op
+	kept    []recorded
+	bytes   int
+}
+
+type pendingHeader struct {
+	Run     uint64 `cbor:"1,keyasint"`
+	Seq     uint64 `cbor:"2,keyasint"`
+	Lamport uint64 `cbor:"3,keyasint"`
+	Since   int64  `cbor:"4,keyasint"` // unix ns
+}
+
+// full says that the next operation belongs in another entry.
+func (p *pending) full() bool { return len(p.ops) >= maxPendingOps || p.bytes >= maxPendingBytes }
+
+// pend applies an operation of this device and keeps it for the next entry.
+func (f *Folder) pend(b *kv.Batch, o op, size int) []tree.Change {
+	p := f.pending
+	if p == nil {
+		p = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.top + 1, since: time.Now()}
+		f.pending = p
+		b.Set(f.key('P'), p.header())
+	}
+	s := p.stamp()
+	kept, changes := f.apply(b, s, time.Now().UnixNano(), o)
+	kept.Index = s.Index
+	p.ops, p.kept, p.bytes = append(p.ops, o), append(p.kept, kept), p.bytes+size
+	return changes
+}
+
+func (p *pending) header() []byte {
+	return encode(pendingHeader{p.id.Run, p.seq, p.lamport, p.since.UnixNano()})
+}
+
+func (p *pending) stamp() tree.Stamp {
+	return tree.Stamp{Lamport: p.lamport, Feed: p.id, Seq: p.seq, Index: uint32(len(p.ops))}
+}
+
+// seal signs what is pending.
+func (f *Folder) seal() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sealLocked()
+}
+
+func (f *Folder) sealLocked() error {
+	p := f.pending
+	if p == nil || f.broken != nil {
+		return f.broken
+	}
+	var changed []feed.Head
+	for id, h := range f.frontier {
+		if id != p.id && f.own.told[id] != h {
+			changed = append(changed, h)
+		}
+	}
+	e, err := feed.Seal(f.home.key, f.grant.Key, feed.Draft{
+		Folder: f.id, Feed: p.id, Seq: p.seq, Prev: f.own.head.Hash, Frontier: changed, Time: p.since,
+	}, encodeOps(p.ops))
+	if err != nil {
+		return fail("seal", f.grant.Name, ErrInvalid, err)
+	}
+	b := f.home.db.Batch()
+	l := located{f.order + 1, p.lamport}
+	f.storeEntry(b, e, l, record{
+		Feed: p.id, Seq: p.seq, Lamport: p.lamport, Applied: p.since.UnixNano(), Time: e.Time, Ops: p.kept,
+	})
+	b.Delete(f.key('P'))
+	for i := range p.ops {
+		b.Delete(f.key('p', be32(uint32(i))))
+	}
+	if err := f.home.db.Commit(b); err != nil {
+		return storage("seal", f.grant.Name, err)
+	}
+	f.hold(e.Head(), l)
+	f.pending, f.own.head = nil, e.Head()
+	for _, h := range changed {
+		f.own.told[h.Feed] = h
+	}
+	f.post(Notice{Local: true, By: f.home.device, Entries: 1})
+	return nil
+}
+
+func (f *Folder) storeEntry(b *kv.Batch, e *feed.Entry, l located, r record) {
+	b.Set(f.key('e', be64(l.order)), e.Bytes())
+	b.Set(f.key('r', be64(l.order)), encode(r))
+	b.Set(f.indexKey(e.Feed, e.Seq, e.Hash()), l.encode())
+}
+
+type ownState struct {
+	Run  uint64 `cbor:"1,keyasint"`
+	Told []byte `cbor:"2,keyasint"`
+}
+
+// saveOwn keeps what goes on in the same feed needs; a home that was not
+// closed in order does not go on in it.
+func (f *Folder) saveOwn() error {
+	b := f.home.db.Batch()
+	b.Set(f.key('o'), encode(ownState{f.own.id.Run, f.own.told.Encode()}))
+	return storage("close", f.grant.Name, f.home.db.Commit(b))
+}
+
+// loadOwn chooses the feed to write: the last one, if nothing can have
+// happened to it, else a new run. Two copies of a home, or a home whose disk
+// lost its tail, thus never sign two entries of one number.
+func (f *Folder) loadOwn() error {
+	f.own = ownFeed{id: feed.ID{Device: f.home.device}, told: feed.Frontier{}}
+	v, ok, err := f.home.db.Get(f.key('o'))
+	if err != nil {
+		return storage("open", f.grant.Name, err)
+	}
+	var s ownState
+	if ok && !f.home.fresh {
+		if err := decode(v, &s); err == nil {
+			if told, err := feed.DecodeFrontier(s.Told); err == nil {
+				f.own.id.Run, f.own.told = s.Run, told
+				f.own.head = f.frontier[f.own.id]
+				return nil
+			}
+		}
+	}
+	f.newRun()
+	return nil
+}
+
+// newRun begins a new feed of this device.
+func (f *Folder) newRun() {
+	var r [8]byte
+	rand.Read(r[:])
+	f.own = ownFeed{id: feed.ID{Device: f.home.device, Run: binary.BigEndian.Uint64(r[:]) & feed.MaxSeq}, told: feed.Frontier{}}
+}
+
+// loadPending takes up operations that were not sealed when the process ended.
+// In a new run they get that run's stamps.
+func (f *Folder) loadPending() error {
+	v, ok, err := f.home.db.Get(f.key('P'))
+	if err != nil || !ok {
+		return storage("open", f.grant.Name, err)
+	}
+	var h pendingHeader
+	if err := decode(v, &h); err != nil {
+		return fail("open", f.grant.Name, ErrDamaged, err)
+	}
+	f.pending = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.top + 1, since: time.Unix(0, h.Since)}
+	err = f.home.db.Scan(f.key('p'), func(_, v []byte) error {
+		var o op
+		if err := decode(v, &o); err != nil {
+			return err
+		}
+		f.pend(nil, o, len(v))
+		return nil
+	})
+	if err != nil {
+		return storage("open", f.grant.Name, err)
+	}
+	b := f.home.db.Batch()
+	b.Set(f.key('P'), f.pending.header())
+	if err := f.home.db.Commit(b); err != nil {
+		return storage("open", f.grant.Name, err)
+	}
+	return f.sealLocked()
+}

@@ -1,0 +1,205 @@
+package crdt
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+func runes(s string) int { return utf8.RuneCountInString(s) }
+
+// shown returns what the tree knows of a node, if it is in the tree for people
+// to see. It runs with mu held.
+func (f *Folder) shown(node NodeID) (*tree.Info, bool) {
+	n := f.tree.Get(node)
+	if n == nil || !n.Visible {
+		return nil, false
+	}
+	return n, true
+}
+
+// Get describes a node that is shown in the tree.
+func (f *Folder) Get(node NodeID) (Info, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n, ok := f.shown(node)
+	if !ok {
+		return Info{}, fail("stat", node.String(), ErrNotExist, nil)
+	}
+	return f.infoOf(n, n.Shown)
+}
+
+// Lookup describes the node of that name, as shown, in a directory.
+func (f *Folder) Lookup(dir NodeID, name string) (Info, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.lookup(dir, name)
+}
+
+func (f *Folder) lookup(dir NodeID, name string) (Info, error) {
+	e, ok := f.tree.Entry(dir, name)
+	if !ok {
+		return Info{}, fail("stat", join(f.tree.Path(dir), name), ErrNotExist, nil)
+	}
+	return f.entryInfo(e)
+}
+
+// ReadDir describes what is in a directory, in the order of the names.
+func (f *Folder) ReadDir(dir NodeID) ([]Info, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n, ok := f.shown(dir)
+	if !ok {
+		return nil, fail("read directory", dir.String(), ErrNotExist, nil)
+	}
+	if n.Kind != Dir {
+		return nil, fail("read directory", f.tree.Path(dir), ErrNotDir, nil)
+	}
+	es := f.tree.ReadDir(dir)
+	out := make([]Info, 0, len(es))
+	for _, e := range es {
+		i, err := f.entryInfo(e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+func (f *Folder) entryInfo(e tree.Dirent) (Info, error) {
+	n, ok := f.shown(e.Node)
+	if !ok {
+		return Info{}, fail("stat", e.Name, ErrNotExist, nil)
+	}
+	if !e.Alt {
+		return f.infoOf(n, e.Name)
+	}
+	alt := *n
+	alt.Version, alt.Object = e.Version, nil
+	if ev, ok := f.tree.Event(e.Node, e.Version[0]); ok {
+		alt.Object = ev.Object
+	}
+	i, err := f.infoOf(&alt, e.Name)
+	i.Alt = true
+	i.Mode &^= 0o222
+	return i, err
+}
+
+func (f *Folder) infoOf(n *tree.Info, name string) (Info, error) {
+	i := Info{
+		Node: n.Node, Kind: n.Kind, Parent: n.Parent, Name: name, Mode: n.Mode,
+		Mtime: time.Unix(0, n.Mtime), Target: n.Target, Version: n.Version,
+	}
+	switch {
+	case n.Kind == Symlink:
+		i.Size = int64(len(n.Target))
+	case n.Kind != File:
+	case n.Object != nil:
+		o := fromTree(n.Object)
+		i.Object, i.Size = &o, o.Size
+	default:
+		size, err := f.textSize(n.Node, n.Version)
+		if err != nil {
+			return Info{}, err
+		}
+		i.Size = size
+	}
+	return i, nil
+}
+
+// Content returns what a file holds now.
+func (f *Folder) Content(node NodeID) (Content, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n, ok := f.shown(node)
+	if !ok {
+		return Content{}, fail("read", node.String(), ErrNotExist, nil)
+	}
+	if n.Kind != File {
+		return Content{}, fail("read", f.tree.Path(node), ErrIsDir, nil)
+	}
+	return f.contentOf(n)
+}
+
+func (f *Folder) contentOf(n *tree.Info) (Content, error) {
+	return f.contentAt(n.Node, n.Version)
+}
+
+// ContentAt returns what a file held at a version, also of a file that was
+// removed. The version must be of one text, or one object.
+func (f *Folder) ContentAt(node NodeID, v Version) (Content, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.contentAt(node, v)
+}
+
+func (f *Folder) contentAt(node NodeID, v Version) (Content, error) {
+	c := Content{Version: slices.Clone(v)}
+	if len(v) == 0 {
+		return c, nil
+	}
+	e, ok := f.tree.Event(node, v[0])
+	if !ok {
+		return Content{}, fail("read", f.tree.Path(node), ErrInvalid, errors.New("not a version of this file"))
+	}
+	if e.Object != nil {
+		o := fromTree(e.Object)
+		c.Object = &o
+		return c, nil
+	}
+	var err error
+	c.Text, err = f.textAt(node, v)
+	return c, err
+}
+
+// Covers reports whether every event of b is in the past of a, or is of it.
+func (f *Folder) Covers(node NodeID, a, b Version) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.tree.Covers(node, a, b)
+}
+
+// Xattrs returns a node's extended attributes.
+func (f *Folder) Xattrs(node NodeID) (map[string][]byte, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n, ok := f.shown(node)
+	if !ok {
+		return nil, fail("getxattr", node.String(), ErrNotExist, nil)
+	}
+	return maps.Clone(f.tree.Xattrs(n.Node)), nil
+}
+
+// Path is where a node is shown, relative to the folder's root; "" for it.
+func (f *Folder) Path(node NodeID) string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.tree.Path(node)
+}
+
+// Resolve describes the node at a slash-separated path.
+func (f *Folder) Resolve(path string) (Info, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	root, _ := f.shown(Root)
+	info, err := f.infoOf(root, "")
+	for name := range strings.SplitSeq(path, "/") {
+		if err != nil {
+			return Info{}, err
+		}
+		if name == "" || name == "." {
+			continue
+		}
+		if info.Kind != Dir {
+			return Info{}, fail("resolve", path, ErrNotDir, nil)
+		}
+		info, err = f.lookup(info.Node, name)
+	}
+	return info, err
+}

@@ -1,0 +1,216 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// Local is an entry with its place in the order in which this device got or
+// made its entries: a causal order.
+type Local struct {
+	Order uint64
+	Entry *feed.Entry
+}
+
+// Frontier returns what is held, after sealing what is pending.
+func (f *Folder) Frontier() (feed.Frontier, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.sealLocked(); err != nil {
+		return nil, err
+	}
+	return f.frontier.Clone(), nil
+}
+
+// Last is the order of the newest entry; 0 while there is none.
+func (f *Folder) Last() uint64 {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.order
+}
+
+// Since returns up to limit entries after an order. What is pending is sealed
+// first, and nothing is returned that is not durable: an entry that left this
+// device is never made a second time.
+func (f *Folder) Since(after uint64, limit int) ([]Local, error) {
+	f.mu.Lock()
+	err := f.sealLocked()
+	last := f.order
+	f.mu.Unlock()
+	if err != nil || last <= after {
+		return nil, err
+	}
+	if err := f.home.Sync(); err != nil {
+		return nil, err
+	}
+	var out []Local
+	for n := after + 1; n <= last && len(out) < limit; n++ {
+		v, ok, err := f.home.db.Get(f.key('e', be64(n)))
+		if err != nil {
+			return nil, storage("read entry", f.grant.Name, err)
+		}
+		if !ok {
+			continue
+		}
+		e, err := feed.Decode(v)
+		if err != nil {
+			return nil, fail("read entry", f.grant.Name, ErrDamaged, err)
+		}
+		out = append(out, Local{n, e})
+	}
+	return out, nil
+}
+
+// Receive takes entries in from a peer, in the order in which the peer got
+// them. Those that are held already change nothing. The first that cannot be
+// accepted ends it, with its kind: ErrEntry, ErrNotAdmitted or ErrGap; what
+// stood before it is kept. It returns how many were new.
+func (f *Folder) Receive(entries []*feed.Entry) (int, error) {
+	var g errgroup.Group
+	g.SetLimit(2)
+	bad := make([]error, len(entries))
+	for i, e := range entries {
+		if e.Folder != f.id {
+			bad[i] = fail("receive", e.Feed.String(), ErrEntry, errors.New("of another folder"))
+			continue
+		}
+		g.Go(func() error { bad[i] = e.Verify(); return nil })
+	}
+	g.Wait()
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return 0, err
+	}
+	var (
+		b       = f.home.db.Batch()
+		changes []tree.Change
+		n       int
+		by      Device
+		failed  error
+	)
+	for i, e := range entries {
+		if failed = bad[i]; failed != nil {
+			failed = fail("receive", fmt.Sprintf("%s#%d", e.Feed, e.Seq), ErrEntry, failed)
+			break
+		}
+		held, err := f.holds(e.Head())
+		if err != nil {
+			return n, err
+		}
+		if held {
+			continue
+		}
+		if f.pending != nil {
+			if err := f.sealLocked(); err != nil {
+				return n, err
+			}
+		}
+		c, err := f.accept(b, e)
+		if err != nil {
+			failed = err
+			break
+		}
+		// Later entries of this call look for it in the database.
+		if err := f.commit(b); err != nil {
+			return n, err
+		}
+		b, by = f.home.db.Batch(), e.Feed.Device
+		changes = append(changes, c...)
+		n++
+	}
+	if n > 0 {
+		f.post(Notice{By: by, Changes: changesOf(changes), Entries: n})
+		f.home.flush.poke()
+	}
+	return n, failed
+}
+
+// holds reports whether an entry is here.
+func (f *Folder) holds(h feed.Head) (bool, error) {
+	if h == f.frontier[h.Feed] {
+		return true, nil
+	}
+	if !f.frontier.Covers(h.Feed, h.Seq) {
+		return false, nil
+	}
+	_, ok, err := f.home.db.Get(f.indexKey(h.Feed, h.Seq, h.Hash))
+	return ok, storage("receive", f.grant.Name, err)
+}
+
+// lamportOf returns the lamport time of an entry that is held.
+func (f *Folder) lamportOf(h feed.Head) (uint64, error) {
+	if h == f.frontier[h.Feed] {
+		return f.lamports[h.Feed], nil
+	}
+	v, ok, err := f.home.db.Get(f.indexKey(h.Feed, h.Seq, h.Hash))
+	if err != nil {
+		return 0, storage("receive", f.grant.Name, err)
+	}
+	if !ok {
+		return 0, fail("receive", fmt.Sprintf("%s#%d", h.Feed, h.Seq), ErrGap, nil)
+	}
+	return decodeLocated(v).lamport, nil
+}
+
+// accept checks an entry against what is held, and applies it.
+func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
+	name := fmt.Sprintf("%s#%d", e.Feed, e.Seq)
+	if _, ok := f.members[e.Feed.Device]; !ok {
+		return nil, fail("receive", name, ErrNotAdmitted, nil)
+	}
+	var lamport uint64
+	if e.Seq > 1 {
+		l, err := f.lamportOf(feed.Head{Feed: e.Feed, Seq: e.Seq - 1, Hash: e.Prev})
+		if err != nil {
+			return nil, err
+		}
+		lamport = l
+	}
+	for _, h := range e.Frontier {
+		l, err := f.lamportOf(h)
+		if err != nil {
+			return nil, err
+		}
+		lamport = max(lamport, l)
+	}
+	plain, err := e.Open(f.grant.Key)
+	if err != nil {
+		return nil, fail("receive", name, ErrEntry, err)
+	}
+	ops, err := decodeOps(plain)
+	if err != nil {
+		return nil, fail("receive", name, ErrEntry, err)
+	}
+	lamport++
+	applied := now()
+	r := record{Feed: e.Feed, Seq: e.Seq, Lamport: lamport, Applied: applied, Time: e.Time}
+	var changes []tree.Change
+	for i, o := range ops {
+		s := tree.Stamp{Lamport: lamport, Feed: e.Feed, Seq: e.Seq, Index: uint32(i)}
+		kept, c := f.apply(b, s, applied, o)
+		changes = append(changes, c...)
+		if kept.Tree != nil || kept.Raw != nil {
+			kept.Index = s.Index
+			r.Ops = append(r.Ops, kept)
+		}
+	}
+	if prior := f.frontier[e.Feed]; prior.Seq >= e.Seq {
+		f.note(b, Note{Time: nowTime(), Kind: "feed", Path: name,
+			Text: "two entries of one number: a copy of that device's home was in use; both were applied"})
+	}
+	l := located{f.order + 1, lamport}
+	f.storeEntry(b, e, l, r)
+	f.hold(e.Head(), l)
+	if e.Feed == f.own.id {
+		f.newRun() // this home was rolled back while it ran: go on elsewhere
+	}
+	return changes, nil
+}

@@ -1,0 +1,205 @@
+package crdt
+
+import (
+	"container/list"
+	"encoding/binary"
+	"errors"
+	"sync"
+
+	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
+	"github.com/sheaf-fs/sheaf/crdt/text"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// texts keeps the texts that were used lately in memory. Its lock is taken
+// after the folder's.
+type texts struct {
+	mu    sync.Mutex
+	docs  map[lineage]*list.Element // of *kept
+	used  *list.List                // most recent first
+	bytes int
+	sizes map[NodeID]sized
+}
+
+type kept struct {
+	lineage lineage
+	doc     *text.Doc
+	bytes   int
+}
+
+// sized is the size of a file's text at one version, so that stat reads none.
+type sized struct {
+	version EventID
+	size    int64
+}
+
+const (
+	maxKeptDocs  = 512
+	maxKeptBytes = 96 << 20
+)
+
+func (t *texts) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.docs, t.used, t.bytes = map[lineage]*list.Element{}, list.New(), 0
+	t.sizes = map[NodeID]sized{}
+}
+
+// add gives a text that is in memory one more event.
+func (t *texts) add(l lineage, ev text.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.docs[l]
+	if e == nil {
+		return
+	}
+	k := e.Value.(*kept)
+	if _, err := k.doc.Add(ev); err != nil {
+		t.drop(e) // it will be read again
+		return
+	}
+	t.weigh(e)
+}
+
+func (t *texts) drop(e *list.Element) {
+	k := e.Value.(*kept)
+	t.used.Remove(e)
+	delete(t.docs, k.lineage)
+	t.bytes -= k.bytes
+}
+
+func (t *texts) weigh(e *list.Element) {
+	k := e.Value.(*kept)
+	t.bytes -= k.bytes
+	k.bytes = 2*k.doc.Len() + 256
+	t.bytes += k.bytes
+	t.used.MoveToFront(e)
+	for t.used.Len() > 1 && (t.used.Len() > maxKeptDocs || t.bytes > maxKeptBytes) {
+		t.drop(t.used.Back())
+	}
+}
+
+// storedText is the value of a text's event: which text it is of, and the
+// event as that text holds it.
+func (f *Folder) storeText(b *kv.Batch, s tree.Stamp, t tree.Op, ev text.Event, l lineage) {
+	// Lamport times order the keys, and so parents before children.
+	k := f.key('t', t.Node[:], be64(s.Lamport), be32(s.Index), t.Event[:])
+	b.Set(k, append(l[:], ev.Encode()...))
+	if len(ev.Parents) == 0 && len(t.Parents) == 0 && len(ev.Hunks) == 1 && len(ev.Hunks[0]) == 1 {
+		f.storeSize(b, t.Node, t.Event, int64(len(ev.Hunks[0][0].Ins)))
+	}
+}
+
+func (f *Folder) storeSize(b *kv.Batch, node NodeID, version EventID, size int64) {
+	f.texts.mu.Lock()
+	f.texts.sizes[node] = sized{version, size}
+	f.texts.mu.Unlock()
+	if b != nil {
+		b.Set(f.key('z', node[:]), append(version[:], be64(uint64(size))...))
+	}
+}
+
+func (f *Folder) loadSizes() error {
+	n := len(f.key('z'))
+	return storage("open", f.grant.Name, f.home.db.Scan(f.key('z'), func(k, v []byte) error {
+		if len(k) != n+16 || len(v) != 32+8 {
+			return errors.New("a size of an unknown form")
+		}
+		f.texts.sizes[NodeID(k[n:])] = sized{EventID(v[:32]), int64(binary.BigEndian.Uint64(v[32:]))}
+		return nil
+	}))
+}
+
+// withDoc calls fn with a text, read from the database if need be. It runs
+// with mu held, for reading at least.
+func (f *Folder) withDoc(node NodeID, l lineage, fn func(*text.Doc) error) error {
+	f.texts.mu.Lock()
+	defer f.texts.mu.Unlock()
+	e := f.texts.docs[l]
+	if e == nil {
+		d, err := f.loadDoc(node, l)
+		if err != nil {
+			return err
+		}
+		e = f.texts.used.PushFront(&kept{lineage: l, doc: d})
+		f.texts.docs[l] = e
+	}
+	f.texts.weigh(e)
+	return fn(e.Value.(*kept).doc)
+}
+
+func (f *Folder) loadDoc(node NodeID, l lineage) (*text.Doc, error) {
+	d := text.NewDoc(l)
+	var late []text.Event
+	err := f.home.db.Scan(f.key('t', node[:]), func(_, v []byte) error {
+		if len(v) < len(l) {
+			return errors.New("a text's event of an unknown form")
+		}
+		if lineage(v[:len(l)]) != l {
+			return nil
+		}
+		ev, err := text.DecodeEvent(v[len(l):])
+		if err != nil {
+			return err
+		}
+		if _, err = d.Add(ev); errors.Is(err, text.ErrMissingParent) {
+			late = append(late, ev)
+			return nil
+		}
+		return err
+	})
+	// Events that had to wait for a parent may be stored before it.
+	for n := -1; err == nil && len(late) > 0 && n != len(late); {
+		n = len(late)
+		rest := late[:0]
+		for _, ev := range late {
+			if _, err := d.Add(ev); err != nil {
+				rest = append(rest, ev)
+			}
+		}
+		late = rest
+	}
+	return d, storage("read", f.tree.Path(node), err)
+}
+
+// textAt returns a text at a version of one lineage.
+func (f *Folder) textAt(node NodeID, v Version) (s string, err error) {
+	if len(v) == 0 {
+		return "", nil
+	}
+	e, ok := f.tree.Event(node, v[0])
+	if !ok || e.Object != nil {
+		return "", fail("read", f.tree.Path(node), ErrInvalid, errors.New("not a version of this text"))
+	}
+	err = f.withDoc(node, e.Text, func(d *text.Doc) error {
+		s, err = d.At(textIDs(v))
+		if err != nil {
+			return fail("read", f.tree.Path(node), ErrInvalid, err)
+		}
+		return nil
+	})
+	return s, err
+}
+
+// textSize returns the bytes of a text at its visible version.
+func (f *Folder) textSize(node NodeID, v Version) (int64, error) {
+	if len(v) == 0 {
+		return 0, nil
+	}
+	if len(v) == 1 {
+		f.texts.mu.Lock()
+		z, ok := f.texts.sizes[node]
+		f.texts.mu.Unlock()
+		if ok && z.version == v[0] {
+			return z.size, nil
+		}
+	}
+	s, err := f.textAt(node, v)
+	if err != nil {
+		return 0, err
+	}
+	if len(v) == 1 {
+		f.storeSize(nil, node, v[0], int64(len(s)))
+	}
+	return int64(len(s)), nil
+}

@@ -1,0 +1,391 @@
+package crdt
+
+import (
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
+	"github.com/sheaf-fs/sheaf/crdt/text"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// Tx is a group of changes that become visible, and reach the database,
+// together. It is valid only inside the function given to Update, and not safe
+// for concurrent use.
+type Tx struct {
+	f       *Folder
+	b       *kv.Batch
+	changes []tree.Change
+	notes   int
+	ops     int
+}
+
+// Update runs fn, whose changes are one batch: they survive the death of the
+// process when Update returns. Where fn fails, what it did before stands.
+// fn must not call the folder's other methods: they would wait for it.
+func (f *Folder) Update(fn func(*Tx) error) error { return f.UpdateAs(nil, fn) }
+
+// UpdateAs is Update whose Notice carries origin, so that a subscriber can
+// tell its own changes.
+func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return err
+	}
+	if f.pending != nil && f.pending.full() {
+		if err := f.sealLocked(); err != nil {
+			return err
+		}
+	}
+	tx := &Tx{f: f, b: f.home.db.Batch()}
+	ferr := fn(tx)
+	if tx.ops == 0 && tx.notes == 0 {
+		return ferr
+	}
+	if err := f.commit(tx.b); err != nil {
+		return err
+	}
+	if tx.ops > 0 {
+		f.post(Notice{Local: true, Origin: origin, By: f.home.device, Changes: changesOf(tx.changes)})
+		f.home.flush.poke()
+	}
+	return ferr
+}
+
+// usable says whether the memory can be trusted, and mends it if it cannot.
+func (f *Folder) usable() error {
+	if f.closed {
+		return fail("update", f.grant.Name, ErrClosed, nil)
+	}
+	if f.broken == nil {
+		return nil
+	}
+	if err := f.load(); err != nil {
+		f.broken = err
+		return err
+	}
+	return nil
+}
+
+// commit stores a batch that the memory already shows. If it cannot be stored,
+// the memory is made anew from what is.
+func (f *Folder) commit(b *kv.Batch) error {
+	err := f.home.db.Commit(b)
+	if err == nil {
+		return nil
+	}
+	err = storage("update", f.grant.Name, err)
+	f.broken = err
+	if lerr := f.load(); lerr != nil {
+		f.broken = lerr
+	}
+	return err
+}
+
+func (tx *Tx) add(o op) {
+	i := 0
+	if p := tx.f.pending; p != nil {
+		i = len(p.ops)
+	}
+	enc := encode(o)
+	tx.changes = append(tx.changes, tx.f.pend(tx.b, o, len(enc))...)
+	tx.b.Set(tx.f.key('p', be32(uint32(i))), enc)
+	tx.ops++
+}
+
+// dir checks that a name can be made in a directory.
+func (tx *Tx) free(op string, dir NodeID, name string) error {
+	f := tx.f
+	if err := checkName(op, name); err != nil {
+		return err
+	}
+	d, ok := f.shown(dir)
+	if !ok {
+		return fail(op, name, ErrNotExist, nil)
+	}
+	if d.Kind != Dir {
+		return fail(op, f.tree.Path(dir), ErrNotDir, nil)
+	}
+	if _, ok := f.tree.Entry(dir, name); ok {
+		return fail(op, join(f.tree.Path(dir), name), ErrExists, nil)
+	}
+	return nil
+}
+
+func checkName(op, name string) error {
+	switch {
+	case len(name) > 255:
+		return fail(op, name[:32]+"…", ErrNameTooLong, nil)
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
+		return fail(op, name, ErrInvalid, errors.New("not a name"))
+	}
+	return nil
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// Create makes a file with its first content.
+func (tx *Tx) Create(dir NodeID, name string, mode uint32, c NewContent) (NodeID, Version, error) {
+	if err := tx.free("create", dir, name); err != nil {
+		return NodeID{}, nil, err
+	}
+	first := Hash(blake3.Sum256([]byte(c.Text)))
+	if c.Object != nil {
+		first = c.Object.Hash
+	} else if err := checkText(name, c.Text); err != nil {
+		return NodeID{}, nil, err
+	}
+	node, gen := tx.f.tree.FreshID(File, dir, name, first[:])
+	tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: File, Parent: dir, Name: name, Mode: mode & 0o7777, Gen: gen, First: first}})
+	if c.Object == nil && c.Text == "" {
+		return node, nil, nil
+	}
+	v, err := tx.write(node, nil, c)
+	return node, v, err
+}
+
+// Mkdir makes a directory.
+func (tx *Tx) Mkdir(dir NodeID, name string, mode uint32) (NodeID, error) {
+	if err := tx.free("mkdir", dir, name); err != nil {
+		return NodeID{}, err
+	}
+	node, gen := tx.f.tree.FreshID(Dir, dir, name, nil)
+	tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: Dir, Parent: dir, Name: name, Mode: mode & 0o7777, Gen: gen}})
+	return node, nil
+}
+
+// Symlink makes a symbolic link.
+func (tx *Tx) Symlink(dir NodeID, name, target string) (NodeID, error) {
+	if err := tx.free("symlink", dir, name); err != nil {
+		return NodeID{}, err
+	}
+	if target == "" || len(target) > 4095 || strings.ContainsRune(target, 0) {
+		return NodeID{}, fail("symlink", name, ErrInvalid, errors.New("not a target"))
+	}
+	node, gen := tx.f.tree.FreshID(Symlink, dir, name, []byte(target))
+	tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: Symlink, Parent: dir, Name: name, Mode: 0o777, Target: target, Gen: gen}})
+	return node, nil
+}
+
+func checkText(name, s string) error {
+	if len(s) > text.MaxText || !text.IsText([]byte(s)) {
+		return fail("write", name, ErrInvalid, errors.New("not a text: it must be kept as an object"))
+	}
+	return nil
+}
+
+func (tx *Tx) file(op string, node NodeID) (*tree.Info, error) {
+	n, ok := tx.f.shown(node)
+	if !ok {
+		return nil, fail(op, node.String(), ErrNotExist, nil)
+	}
+	if n.Kind == Dir {
+		return nil, fail(op, tx.f.tree.Path(node), ErrIsDir, nil)
+	}
+	if n.Kind != File {
+		return nil, fail(op, tx.f.tree.Path(node), ErrInvalid, errors.New("not a file"))
+	}
+	return n, nil
+}
+
+// Write gives a file new content. base is the version that the writer had
+// read: a text becomes the changes from there to it, and is merged with what
+// came meanwhile. The version returned is what the writer now knows, its own
+// and not the merged one. Content that changes nothing makes no event.
+func (tx *Tx) Write(node NodeID, base Version, c NewContent) (Version, error) {
+	n, err := tx.file("write", node)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range base {
+		if _, ok := tx.f.tree.Event(node, p); !ok {
+			return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, errors.New("the base is not a version of this file"))
+		}
+	}
+	if c.Object == nil {
+		if err := checkText(tx.f.tree.Path(node), c.Text); err != nil {
+			return nil, err
+		}
+		// A text equal to the current one needs no event, whatever the base.
+		if now, err := tx.f.contentOf(n); err == nil && now.Object == nil && now.Text == c.Text {
+			return now.Version, nil
+		}
+	} else if n.Object != nil && fromTree(n.Object) == *c.Object {
+		return slices.Clone(n.Version), nil
+	}
+	return tx.write(node, base, c)
+}
+
+func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
+	if c.Object != nil {
+		return tx.writeObject(node, base, *c.Object), nil
+	}
+	l, err := tx.f.lineageOf(node, base)
+	if err != nil {
+		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
+	}
+	var before string
+	if tx.f.continues(node, base, l) {
+		if before, err = tx.f.textAt(node, base); err != nil {
+			return nil, err
+		}
+		if before == c.Text {
+			return slices.Clone(base), nil
+		}
+	}
+	return tx.writeText(node, base, text.Event{Hunks: text.Diff(before, c.Text)}, int64(len(c.Text)))
+}
+
+// continues reports whether an event with these parents builds on their text,
+// and does not begin a new one.
+func (f *Folder) continues(node NodeID, parents Version, l lineage) bool {
+	if len(parents) == 0 {
+		return false
+	}
+	e, ok := f.tree.Event(node, parents[0])
+	return ok && e.Object == nil && e.Text == l
+}
+
+func (tx *Tx) writeText(node NodeID, base Version, ev text.Event, size int64) (Version, error) {
+	ev.Parents = textIDs(base)
+	o := &textOp{Node: node, Event: ev.Encode()}
+	t, _, _, err := tx.f.resolve(o)
+	if err != nil {
+		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
+	}
+	tx.add(op{Text: o})
+	tx.f.storeSize(tx.b, node, t.Event, size)
+	return Version{t.Event}, nil
+}
+
+func (tx *Tx) writeObject(node NodeID, base Version, o Object) Version {
+	parents := slices.Clone(base)
+	slices.SortFunc(parents, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
+	id := objectEvent(node, parents, o)
+	tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}}})
+	return Version{id}
+}
+
+// Append adds to the end of the current text, as O_APPEND means it: two
+// appends never merge into one. It fails with ErrInvalid where file and data
+// are not both text.
+func (tx *Tx) Append(node NodeID, data []byte) (Version, error) {
+	n, err := tx.file("append", node)
+	if err != nil {
+		return nil, err
+	}
+	now, err := tx.f.contentOf(n)
+	if err != nil {
+		return nil, err
+	}
+	if now.Object != nil || !text.IsText(data) || len(now.Text)+len(data) > text.MaxText {
+		return nil, fail("append", tx.f.tree.Path(node), ErrInvalid, errors.New("not text"))
+	}
+	if len(data) == 0 {
+		return now.Version, nil
+	}
+	nonce := make([]byte, 16)
+	rand.Read(nonce)
+	end := runes(now.Text)
+	return tx.writeText(node, now.Version, text.Event{
+		Hunks: []text.Hunk{{{Pos: end, Ins: string(data)}}}, Nonce: nonce,
+	}, int64(len(now.Text)+len(data)))
+}
+
+// Move gives a node another place. The name must be free: replacing a file by
+// renaming over it is a Write to it and a Remove of the other.
+func (tx *Tx) Move(node, dir NodeID, name string) error {
+	n, ok := tx.f.shown(node)
+	if !ok || node == Root {
+		return fail("rename", node.String(), ErrNotExist, nil)
+	}
+	if n.Kind == Dir {
+		for d := dir; ; {
+			if d == node {
+				return fail("rename", tx.f.tree.Path(node), ErrInvalid, errors.New("into itself"))
+			}
+			p, ok := tx.f.shown(d)
+			if !ok || d == Root {
+				break
+			}
+			d = p.Parent
+		}
+	}
+	if err := tx.free("rename", dir, name); err != nil {
+		return err
+	}
+	tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: node, Parent: dir, Name: name}})
+	return nil
+}
+
+// Remove takes a node out of the tree; its history stays. A directory must be
+// empty.
+func (tx *Tx) Remove(node NodeID) error {
+	n, ok := tx.f.shown(node)
+	if !ok {
+		return fail("remove", node.String(), ErrNotExist, nil)
+	}
+	if node == Root {
+		return fail("remove", "/", ErrInvalid, nil)
+	}
+	if n.Kind == Dir && len(tx.f.tree.ReadDir(node)) > 0 {
+		return fail("remove", tx.f.tree.Path(node), ErrNotEmpty, nil)
+	}
+	tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(n.Version)}})
+	return nil
+}
+
+func (tx *Tx) attr(what string, node NodeID, o tree.Op) error {
+	if _, ok := tx.f.shown(node); !ok {
+		return fail(what, node.String(), ErrNotExist, nil)
+	}
+	o.Node = node
+	tx.add(op{Tree: &o})
+	return nil
+}
+
+// SetMode sets the permission bits, 07777.
+func (tx *Tx) SetMode(node NodeID, mode uint32) error {
+	return tx.attr("chmod", node, tree.Op{Do: tree.OpMode, Mode: mode & 0o7777})
+}
+
+// SetMtime sets the time of last modification, as utimensat does.
+func (tx *Tx) SetMtime(node NodeID, t time.Time) error {
+	return tx.attr("utimens", node, tree.Op{Do: tree.OpMtime, Mtime: t.UnixNano()})
+}
+
+// Limits of extended attributes, those of the kernel.
+const (
+	maxXattrName  = 255
+	maxXattrValue = 64 << 10
+)
+
+// SetXattr sets an extended attribute.
+func (tx *Tx) SetXattr(node NodeID, key string, value []byte) error {
+	if key == "" || len(key) > maxXattrName || len(value) > maxXattrValue {
+		return fail("setxattr", key, ErrInvalid, errors.New("too long"))
+	}
+	return tx.attr("setxattr", node, tree.Op{Do: tree.OpXattr, Key: key, Value: slices.Clone(value)})
+}
+
+// RemoveXattr removes an extended attribute.
+func (tx *Tx) RemoveXattr(node NodeID, key string) error {
+	return tx.attr("removexattr", node, tree.Op{Do: tree.OpXattr, Key: key, Delete: true})
+}
+
+// Note makes something known to Status, on this device.
+func (tx *Tx) Note(kind, path, what string) {
+	tx.f.note(tx.b, Note{Time: time.Now(), Kind: kind, Path: path, Text: what})
+	tx.notes++
+}

@@ -1,0 +1,139 @@
+package crdt
+
+import (
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
+)
+
+// The words of the packages below that users of a Folder need, so that they
+// import this package alone.
+type (
+	NodeID   = tree.NodeID
+	EventID  = tree.EventID
+	Version  = tree.Version
+	Kind     = tree.Kind
+	Device   = feed.Device
+	FolderID = feed.Folder
+	Hash     = feed.Hash
+)
+
+// The kinds of nodes.
+const (
+	File    = tree.File
+	Dir     = tree.Dir
+	Symlink = tree.Symlink
+)
+
+// Root is the node of a folder's top directory.
+var Root = tree.Root
+
+// Object names content that is kept whole, not merged: a blob.
+type Object struct {
+	Hash Hash  `json:"hash"`
+	Size int64 `json:"size"` // bytes
+}
+
+// Info describes a node as this device's programs see it.
+type Info struct {
+	Node    NodeID
+	Kind    Kind
+	Parent  NodeID
+	Name    string // as shown, which may carry a suffix
+	Mode    uint32 // permission bits, 07777
+	Size    int64  // bytes
+	Mtime   time.Time
+	Target  string  // of a symlink
+	Version Version // of a file's content
+	Object  *Object // nil for a text
+	Alt     bool    // a version shown beside the one under the name: read only
+}
+
+// Content is what a file holds at a version.
+type Content struct {
+	Version Version
+	Text    string
+	Object  *Object // nil for a text
+}
+
+// NewContent is what a writer leaves: a text, or an object whose bytes are in
+// the home's object store already.
+type NewContent struct {
+	Text   string
+	Object *Object
+}
+
+// What says which sides of a node changed.
+type What uint8
+
+const (
+	ContentChanged What = 1 << iota
+	AttrChanged
+	PlaceChanged // created, removed, renamed, or shown under another name
+)
+
+// Place is where a node is shown.
+type Place struct {
+	Dir     NodeID
+	Name    string
+	Visible bool // false: the node is not in the tree
+}
+
+// Change is what a Notice tells of one node.
+type Change struct {
+	Node          NodeID
+	What          What
+	Before, After Place
+}
+
+// Notice tells subscribers what one batch of operations changed.
+type Notice struct {
+	Local   bool
+	Origin  any    // what UpdateAs was given
+	By      Device // who made the change
+	Changes []Change
+	Entries int // entries stored with it; 0 while operations are pending
+}
+
+// Revision is one step in a node's history.
+type Revision struct {
+	Version    Version   `json:"version"`
+	Device     Device    `json:"device"`
+	DeviceName string    `json:"deviceName"`
+	Time       time.Time `json:"time"` // when its maker's clock said it was made
+	Op         string    `json:"op"`   // create, write, rename, remove, mode, …
+	Path       string    `json:"path,omitempty"`
+	Added      int       `json:"added"`   // characters, of a text
+	Removed    int       `json:"removed"` // characters, of a text
+	Object     *Object   `json:"object,omitempty"`
+}
+
+// DeviceInfo is a device that was admitted to a folder.
+type DeviceInfo struct {
+	Device Device `json:"device"`
+	Name   string `json:"name"`
+	Self   bool   `json:"self"`
+}
+
+// Note is something a person should know of: content set aside, a replacement
+// whose base could not be known, a limit that was met.
+type Note struct {
+	Time time.Time `json:"time"`
+	Kind string    `json:"kind"` // set-aside, replaced, limit, feed
+	Path string    `json:"path"` // in the folder, or where the bytes are kept
+	Text string    `json:"text"`
+}
+
+// Status sums up a folder on this device.
+type Status struct {
+	ID       FolderID     `json:"id"`
+	Name     string       `json:"name"`
+	Devices  []DeviceInfo `json:"devices"`
+	Files    int          `json:"files"`
+	Entries  uint64       `json:"entries"`
+	Wanted   int          `json:"wanted"`      // objects known of but not here
+	WantedSz int64        `json:"wantedBytes"` // and their bytes
+	Notes    []Note       `json:"notes,omitempty"`
+	Beside   []string     `json:"beside,omitempty"` // versions that do not merge, shown beside the file
+}
