@@ -8,11 +8,18 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
+// when says where an operation stands in the order of all, and when it was.
+type when struct {
+	stamp   tree.Stamp
+	applied int64 // unix ns, by this device's clock
+	made    int64 // unix ms, by its maker's clock
+}
+
 // apply is the one place where an operation, local or remote, becomes part of
 // the state. What must be stored with it goes to b, which is nil while a
 // folder is opened and it is stored already. What it returns goes into the
 // entry's record. It runs with mu held.
-func (f *Folder) apply(b *kv.Batch, s tree.Stamp, applied int64, o op) (recorded, []tree.Change) {
+func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 	switch {
 	case o.Tree != nil:
 		t := *o.Tree
@@ -20,8 +27,10 @@ func (f *Folder) apply(b *kv.Batch, s tree.Stamp, applied int64, o op) (recorded
 		if t.Do == tree.OpContent && (t.Object == nil || t.Event != objectEvent(t.Node, t.Parents, fromTree(t.Object))) {
 			return recorded{}, nil
 		}
-		s.Op = opHash(&t)
-		changes := f.tree.Apply([]tree.Stamped{{Stamp: s, Op: t, Applied: applied}})
+		if t.Do == tree.OpContent {
+			t.Time = w.made
+		}
+		changes := f.place(w, t)
 		if t.Do == tree.OpContent {
 			changes = append(changes, f.wake(b, t.Event)...)
 		}
@@ -29,41 +38,47 @@ func (f *Folder) apply(b *kv.Batch, s tree.Stamp, applied int64, o op) (recorded
 	case o.Text != nil:
 		t, ev, l, err := f.resolve(o.Text)
 		if errors.Is(err, errUnknownParent) {
-			f.wait(*o.Text, s, applied)
+			f.wait(*o.Text, w)
 			return recorded{Raw: &o}, nil
 		} else if err != nil {
 			return recorded{}, nil // malformed: nothing, on every device
 		}
-		changes := f.addText(b, s, applied, t, ev, l)
+		t.Time = w.made
+		changes := f.addText(b, w, t, ev, l)
 		return recorded{Tree: &t}, append(changes, f.wake(b, t.Event)...)
 	case o.Admit != nil:
-		f.admit(*o.Admit, s)
+		f.admit(*o.Admit, w.stamp)
 		return recorded{Raw: &o}, nil
 	case o.Found != nil:
-		f.foundBy(*o.Found, s)
+		f.foundBy(*o.Found, w.stamp)
 		return recorded{Raw: &o}, nil
 	}
 	return recorded{}, nil
 }
 
-func (f *Folder) addText(b *kv.Batch, s tree.Stamp, applied int64, t tree.Op, ev text.Event, l lineage) []tree.Change {
+func (f *Folder) addText(b *kv.Batch, w when, t tree.Op, ev text.Event, l lineage) []tree.Change {
 	if b != nil {
-		f.storeText(b, s, t, ev, l)
+		f.storeText(b, w.stamp, t, ev, l)
 	}
 	f.texts.add(l, ev)
-	s.Op = opHash(&t)
-	return f.tree.Apply([]tree.Stamped{{Stamp: s, Op: t, Applied: applied}})
+	return f.place(w, t)
+}
+
+// place hands one operation to the tree.
+func (f *Folder) place(w when, t tree.Op) []tree.Change {
+	w.stamp.Op = opHash(&t)
+	return f.tree.Apply([]tree.Stamped{{Stamp: w.stamp, Op: t, Applied: w.applied}})
 }
 
 // wait keeps an operation until a version that it builds on is known.
-func (f *Folder) wait(o textOp, s tree.Stamp, applied int64) {
+func (f *Folder) wait(o textOp, w when) {
 	ev, err := text.DecodeEvent(o.Event)
 	if err != nil {
 		return
 	}
 	for _, p := range eventIDs(ev.Parents) {
 		if _, ok := f.tree.Event(o.Node, p); !ok {
-			f.waiting[p] = append(f.waiting[p], waiting{o, s, applied})
+			f.waiting[p] = append(f.waiting[p], waiting{o, w})
 			return
 		}
 	}
@@ -78,7 +93,7 @@ func (f *Folder) wake(b *kv.Batch, id EventID) []tree.Change {
 	delete(f.waiting, id)
 	var changes []tree.Change
 	for _, w := range ws {
-		_, c := f.apply(b, w.stamp, w.at, op{Text: &w.op})
+		_, c := f.apply(b, w.when, op{Text: &w.op})
 		changes = append(changes, c...)
 	}
 	return changes
@@ -92,7 +107,11 @@ func changesOf(cs []tree.Change) []Change {
 	var out []Change
 	at := map[NodeID]int{}
 	for _, c := range cs {
-		x := Change{Node: c.Node, What: whatOf(c.What), Before: Place(c.Before), After: Place(c.After)}
+		x := Change{Node: c.Node, What: whatOf(c.What), Before: Place(c.Before), After: Place(c.After), Alt: c.Alt}
+		if c.Alt {
+			out = append(out, x)
+			continue
+		}
 		if i, ok := at[c.Node]; ok {
 			out[i].What |= x.What
 			if x.What&PlaceChanged != 0 {

@@ -48,9 +48,8 @@ type member struct {
 }
 
 type waiting struct {
-	op    textOp
-	stamp tree.Stamp
-	at    int64
+	op   textOp
+	when when
 }
 
 // openFolder brings a folder's state to memory from its records.
@@ -135,7 +134,7 @@ func (f *Folder) loadRecords() error {
 				// What waits needs the tree as it was: nothing before it may be left out.
 				f.tree.Apply(batch)
 				batch = batch[:0]
-				f.replayRaw(*o.Raw, s, r.Applied)
+				f.replayRaw(*o.Raw, when{s, r.Applied, r.Time})
 			}
 		}
 		return nil
@@ -144,20 +143,20 @@ func (f *Folder) loadRecords() error {
 	return storage("open", f.grant.Name, err)
 }
 
-func (f *Folder) replayRaw(o op, s tree.Stamp, applied int64) {
+func (f *Folder) replayRaw(o op, w when) {
 	switch {
 	case o.Text != nil:
 		e, _, _, err := f.resolve(o.Text)
 		if err != nil {
-			f.wait(*o.Text, s, applied)
+			f.wait(*o.Text, w)
 			return
 		}
-		s.Op = opHash(&e)
-		f.tree.Apply([]tree.Stamped{{Stamp: s, Op: e, Applied: applied}})
+		e.Time = w.made
+		f.place(w, e)
 	case o.Admit != nil:
-		f.admit(*o.Admit, s)
+		f.admit(*o.Admit, w.stamp)
 	case o.Found != nil:
-		f.foundBy(*o.Found, s)
+		f.foundBy(*o.Found, w.stamp)
 	}
 }
 

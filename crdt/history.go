@@ -28,7 +28,7 @@ func (f *Folder) Log(node NodeID) ([]Revision, error) {
 	for _, e := range events {
 		r := Revision{
 			Version: Version{e.ID}, Device: e.Stamp.Feed.Device, DeviceName: f.deviceName(e.Stamp.Feed.Device),
-			Time: time.Unix(0, e.Applied), Op: "write", Path: path,
+			Time: time.UnixMilli(e.Time), Op: "write", Path: path,
 			Added: counts[e.ID].added, Removed: counts[e.ID].removed,
 		}
 		if len(e.Parents) == 0 {

@@ -42,7 +42,7 @@ func (f *Folder) pend(b *kv.Batch, o op, size int) []tree.Change {
 		b.Set(f.key('P'), p.header())
 	}
 	s := p.stamp()
-	kept, changes := f.apply(b, s, time.Now().UnixNano(), o)
+	kept, changes := f.apply(b, when{s, now(), p.since.UnixMilli()}, o)
 	kept.Index = s.Index
 	p.ops, p.kept, p.bytes = append(p.ops, o), append(p.kept, kept), p.bytes+size
 	return changes

@@ -176,6 +176,12 @@ func (f *Folder) Xattrs(node NodeID) (map[string][]byte, error) {
 	return maps.Clone(f.tree.Xattrs(n.Node)), nil
 }
 
+// Local returns what Tx.SetLocal kept; nil if nothing.
+func (f *Folder) Local(name string) ([]byte, error) {
+	v, _, err := f.home.db.Get(f.key('k', []byte(name)))
+	return v, storage("read", name, err)
+}
+
 // Path is where a node is shown, relative to the folder's root; "" for it.
 func (f *Folder) Path(node NodeID) string {
 	f.mu.RLock()

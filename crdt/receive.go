@@ -195,7 +195,7 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 	var changes []tree.Change
 	for i, o := range ops {
 		s := tree.Stamp{Lamport: lamport, Feed: e.Feed, Seq: e.Seq, Index: uint32(i)}
-		kept, c := f.apply(b, s, applied, o)
+		kept, c := f.apply(b, when{s, applied, e.Time}, o)
 		changes = append(changes, c...)
 		if kept.Tree != nil || kept.Raw != nil {
 			kept.Index = s.Index

@@ -9,6 +9,7 @@ import (
 
 	"github.com/zeebo/blake3"
 
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
 	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
@@ -21,8 +22,8 @@ type Tx struct {
 	f       *Folder
 	b       *kv.Batch
 	changes []tree.Change
-	notes   int
-	ops     int
+	ops     int // operations made
+	stored  int // other things to store
 }
 
 // Update runs fn, whose changes are one batch: they survive the death of the
@@ -45,7 +46,7 @@ func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error {
 	}
 	tx := &Tx{f: f, b: f.home.db.Batch()}
 	ferr := fn(tx)
-	if tx.ops == 0 && tx.notes == 0 {
+	if tx.ops == 0 && tx.stored == 0 {
 		return ferr
 	}
 	if err := f.commit(tx.b); err != nil {
@@ -185,9 +186,10 @@ func checkText(name, s string) error {
 	return nil
 }
 
+// file returns a file, also one that was removed: writing to it brings it back.
 func (tx *Tx) file(op string, node NodeID) (*tree.Info, error) {
-	n, ok := tx.f.shown(node)
-	if !ok {
+	n := tx.f.tree.Get(node)
+	if n == nil {
 		return nil, fail(op, node.String(), ErrNotExist, nil)
 	}
 	if n.Kind == Dir {
@@ -208,6 +210,9 @@ func (tx *Tx) Write(node NodeID, base Version, c NewContent) (Version, error) {
 	if err != nil {
 		return nil, err
 	}
+	if fault.On("crdt-current-base") {
+		base = n.Version
+	}
 	for _, p := range base {
 		if _, ok := tx.f.tree.Event(node, p); !ok {
 			return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, errors.New("the base is not a version of this file"))
@@ -218,10 +223,10 @@ func (tx *Tx) Write(node NodeID, base Version, c NewContent) (Version, error) {
 			return nil, err
 		}
 		// A text equal to the current one needs no event, whatever the base.
-		if now, err := tx.f.contentOf(n); err == nil && now.Object == nil && now.Text == c.Text {
+		if now, err := tx.f.contentOf(n); n.Visible && err == nil && now.Object == nil && now.Text == c.Text {
 			return now.Version, nil
 		}
-	} else if n.Object != nil && fromTree(n.Object) == *c.Object {
+	} else if n.Visible && n.Object != nil && fromTree(n.Object) == *c.Object {
 		return slices.Clone(n.Version), nil
 	}
 	return tx.write(node, base, c)
@@ -384,8 +389,19 @@ func (tx *Tx) RemoveXattr(node NodeID, key string) error {
 	return tx.attr("removexattr", node, tree.Op{Do: tree.OpXattr, Key: key, Delete: true})
 }
 
+// SetLocal keeps a value on this device only, in the same batch as the changes
+// beside it, so that a restart can tell whether they were made; nil removes it.
+func (tx *Tx) SetLocal(name string, value []byte) {
+	if k := tx.f.key('k', []byte(name)); value == nil {
+		tx.b.Delete(k)
+	} else {
+		tx.b.Set(k, value)
+	}
+	tx.stored++
+}
+
 // Note makes something known to Status, on this device.
 func (tx *Tx) Note(kind, path, what string) {
 	tx.f.note(tx.b, Note{Time: time.Now(), Kind: kind, Path: path, Text: what})
-	tx.notes++
+	tx.stored++
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
@@ -25,6 +26,12 @@ const (
 	Dir     = tree.Dir
 	Symlink = tree.Symlink
 )
+
+// MaxText is the size in bytes above which content is kept as an object.
+const MaxText = text.MaxText
+
+// IsText reports whether content can be kept as a text.
+func IsText(b []byte) bool { return text.IsText(b) }
 
 // Root is the node of a folder's top directory.
 var Root = tree.Root
@@ -85,6 +92,7 @@ type Change struct {
 	Node          NodeID
 	What          What
 	Before, After Place
+	Alt           bool // about a version shown beside the node's
 }
 
 // Notice tells subscribers what one batch of operations changed.
