@@ -9,9 +9,9 @@
 // without changing anything. The daemon cannot do this itself: a thread that
 // waits for a handler of its own process cannot be killed.
 //
-// Rescue. When the daemon dies or stops answering, the guardian detaches its
-// mounts, so that no program meets a dead mount point, and starts the daemon
-// again, waiting a little longer after each of several deaths in a row.
+// Rescue. When the daemon dies or stops answering, the guardian starts it again,
+// waiting a little longer after each of several deaths in a row, and detaches its
+// mounts if it does not come up, so that no dead mount point stays.
 //
 // [Start], [Guardian] and [Mount] are the daemon's half; [Run] is the child's.
 // Pokes are a courtesy: they are queued, bounded, merged ([Mount.Poke]), and

@@ -62,34 +62,39 @@ func (r *runner) awaitEnd(d time.Duration) {
 	}
 }
 
-// rescue detaches the daemon's mounts and starts the daemon again.
+// rescue starts the daemon again, and detaches what is then still dead of its mounts. Up
+// to then they stay: a program that meets them is told so, while it would write into a
+// bare directory unaware. A daemon that comes up replaces them itself.
 func (r *runner) rescue() error {
 	r.awaitEnd(5 * time.Second) // its pipe can be closed a little before it has let go of the rest
-	var errs []error
-	for _, p := range r.mounts {
-		if !mountinfo.Dead(p.point) { // a daemon that came up meanwhile may be there already
-			continue
-		}
-		if err := mountinfo.Detach(p.point); err != nil {
-			errs = append(errs, err)
-		}
-	}
 	if len(r.hello.Restart) == 0 {
-		return errors.Join(errs...)
+		return r.detach()
 	}
 	deaths, _ := strconv.Atoi(os.Getenv(deathsEnv))
 	if time.Since(r.born) > settled {
 		deaths = 0
 	}
+	var err error
 	for try := range maxTries {
 		time.Sleep(delay(deaths + try))
-		err := restart(r.hello.Restart, deaths+try+1)
-		if err == nil {
-			return errors.Join(errs...)
+		if err = restart(r.hello.Restart, deaths+try+1); err == nil {
+			break
 		}
 		fmt.Fprintf(os.Stderr, "guardian: the daemon does not come up: %v\n", err)
-		if try == maxTries-1 {
-			errs = append(errs, err)
+		if err := r.detach(); err != nil {
+			fmt.Fprintf(os.Stderr, "guardian: %v\n", err)
+		}
+	}
+	return errors.Join(err, r.detach())
+}
+
+// detach unmounts the dead ones among the mounts; where a daemon came up meanwhile there
+// may be living ones.
+func (r *runner) detach() error {
+	var errs []error
+	for _, p := range r.mounts {
+		if mountinfo.Dead(p.point) {
+			errs = append(errs, mountinfo.Detach(p.point))
 		}
 	}
 	return errors.Join(errs...)
