@@ -261,7 +261,7 @@ func (n *node) textOf(text [16]byte, parents []*event) *[16]byte {
 
 // madeBefore has an event that was made on several devices count as the first one's.
 func (t *Tree) madeBefore(n *node, known, again *event) {
-	if again.at.after(known.at) {
+	if again.at.after(known.at) || t.flaw == firstHeard {
 		return
 	}
 	t.touch(n)

@@ -46,7 +46,7 @@ func (t *Tree) runMoves() {
 	if len(t.moves) > 0 {
 		slices.SortFunc(t.moves, func(a, b move) int { return a.at.compare(b.at) })
 		first := t.moves[0].at
-		tail := sort.Search(len(t.log), func(i int) bool { return t.log[i].at.compare(first) >= 0 })
+		tail := sort.Search(len(t.log), func(i int) bool { return t.flaw != neverUndo && t.log[i].at.compare(first) >= 0 })
 		for i := len(t.log) - 1; i >= tail; i-- {
 			t.undo(&t.log[i])
 		}
@@ -91,7 +91,7 @@ func (t *Tree) hold(n *node) {
 }
 
 func (t *Tree) do(m *move) {
-	for a := m.to; a != nil; a = a.parent {
+	for a := m.to; a != nil && t.flaw != allowCycles; a = a.parent {
 		if a == m.node {
 			return
 		}

@@ -27,14 +27,14 @@ type dir struct {
 }
 
 // status says whether n is alive, and whether it is shown.
-func (n *node) status() (alive, shown bool) {
+func (t *Tree) status(n *node) (alive, shown bool) {
 	removed := n.rare != nil && len(n.rare.removals) > 0
 	switch n.kind {
 	case Dir:
-		alive = !removed || n.dir.live > 0
+		alive = !removed || n.dir.live > 0 || n.alive && t.flaw == emptyDirsStay
 		return alive, alive
 	case File:
-		alive = !removed || n.file.beyond(n.rare.removals)
+		alive = !removed || t.flaw != removalWins && n.file.beyond(n.rare.removals)
 		return alive, alive && (n.file.count == 0 || len(n.file.visible()) > 0)
 	}
 	return !removed, !removed
@@ -62,7 +62,7 @@ func (t *Tree) lift(n *node) bool {
 func (t *Tree) put(n *node) {
 	n.lifted = false
 	t.claim(n)
-	n.alive, n.shown = n.status()
+	n.alive, n.shown = t.status(n)
 	t.setLoser(n, n.alive && n.parent.dir.owners[n.name] != n)
 	t.setSplit(n, n.split())
 	if n.shown {
@@ -74,7 +74,7 @@ func (t *Tree) put(n *node) {
 // refresh recomputes the status of n after a change, and that of the directories above it.
 func (t *Tree) refresh(n *node) {
 	for {
-		alive, shown := n.status()
+		alive, shown := t.status(n)
 		if alive == n.alive && shown == n.shown {
 			return
 		}
@@ -123,7 +123,7 @@ func (t *Tree) claim(n *node) {
 		d.shared = map[string][]*node{}
 	}
 	d.shared[n.name] = all
-	if i == len(all)-1 {
+	if i == len(all)-1 && t.flaw != firstOwns {
 		d.owners[n.name] = n
 		t.setLoser(owner, owner.alive)
 	}
@@ -163,7 +163,9 @@ func (t *Tree) setLoser(n *node, is bool) {
 	if n.loser == is {
 		return
 	}
-	t.touch(n)
+	if t.flaw != silentNeighbour {
+		t.touch(n)
+	}
 	n.loser = is
 	d := n.parent.dir
 	if is {

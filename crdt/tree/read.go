@@ -248,7 +248,7 @@ func (d *dir) listing() []Dirent {
 
 // relist notes that a name of a listing changed.
 func (t *Tree) relist(p Place) {
-	if !p.Visible {
+	if !p.Visible || t.flaw == staleListing {
 		return
 	}
 	if d := t.nodes[p.Dir].dir; d.list != nil {

@@ -31,7 +31,25 @@ type Tree struct {
 	slab  []stamp
 
 	cache sync.Mutex // guards the listings that ReadDir keeps
+
+	flaw flaw // what tests have it get wrong
 }
+
+// flaw is a deliberate mistake: tests show that they would find it.
+type flaw uint8
+
+const (
+	noFlaw          flaw = iota
+	allowCycles          // moves are never skipped
+	neverUndo            // late moves are done last
+	removalWins          // whatever the removal had not seen
+	emptyDirsStay        // a revived directory outlives its last child
+	silentNeighbour      // no change for a node whose shown name another took
+	firstOwns            // a name belongs to the node that arrived first
+	firstHeard           // an event has the stamp that arrived first
+	staleListing         // listings are kept though names changed
+	numFlaws
+)
 
 // need is what an operation waits for: a node, or an event of a node.
 type need struct {

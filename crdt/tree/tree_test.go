@@ -19,7 +19,8 @@ type author struct {
 	device  byte
 	lamport uint64
 	seq     uint64
-	done    []Stamped
+	own     []Stamped // operations it made
+	done    []Stamped // operations it knows, in its order
 }
 
 func newAuthor(device byte) *author { return &author{tree: New(), device: device} }
@@ -38,6 +39,7 @@ func (a *author) do(op Op) Stamped {
 		Op:      op,
 		Applied: int64(a.lamport),
 	}
+	a.own = append(a.own, s)
 	a.done = append(a.done, s)
 	a.tree.Apply([]Stamped{s})
 	return s
@@ -131,7 +133,7 @@ func wantPaths(t *testing.T, tr *Tree, want ...string) {
 
 // exchange brings two authors to the same state.
 func exchange(a, b *author) {
-	toB, toA := slices.Clone(a.done), slices.Clone(b.done)
+	toB, toA := slices.Clone(a.own), slices.Clone(b.own)
 	a.hear(toA...)
 	b.hear(toB...)
 }
