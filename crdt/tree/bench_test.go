@@ -141,3 +141,16 @@ func BenchmarkLateMove(b *testing.B) {
 		t.Apply([]Stamped{s})
 	}
 }
+
+func BenchmarkDecodeOp(b *testing.B) {
+	ops, _ := manyFiles(2)
+	create, content := ops[1].Op.Encode(), ops[2].Op.Encode()
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, code := range [][]byte{create, content} {
+			if _, err := DecodeOp(code); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -40,31 +40,31 @@ const (
 
 // Object is content as a whole: immutable bytes named by their hash.
 type Object struct {
-	Hash feed.Hash `cbor:"1,keyasint"`
-	Size int64     `cbor:"2,keyasint"`
+	Hash feed.Hash
+	Size int64
 }
 
 // Op is one change of the tree. Which fields mean something depends on Do; the others are zero.
 type Op struct {
-	Do      OpKind    `cbor:"0,keyasint"`
-	Node    NodeID    `cbor:"1,keyasint"`
-	Kind    Kind      `cbor:"2,keyasint,omitzero"`
-	Parent  NodeID    `cbor:"3,keyasint,omitzero"`
-	Name    string    `cbor:"4,keyasint,omitzero"`
-	Mode    uint32    `cbor:"5,keyasint,omitzero"` // 07777 bits
-	Target  string    `cbor:"6,keyasint,omitzero"`
-	First   feed.Hash `cbor:"7,keyasint,omitzero"` // of a file's first content
-	Gen     uint32    `cbor:"8,keyasint,omitzero"`
-	Seen    Version   `cbor:"9,keyasint,omitempty"`
-	Event   EventID   `cbor:"10,keyasint,omitzero"`
-	Parents Version   `cbor:"11,keyasint,omitempty"`
-	Object  *Object   `cbor:"12,keyasint,omitempty"` // nil: the event is text
-	Text    [16]byte  `cbor:"13,keyasint,omitzero"`  // the text that a text event belongs to: events of one text merge
-	Time    int64     `cbor:"14,keyasint,omitzero"`  // unix ms by the author's clock; only shown
-	Mtime   int64     `cbor:"15,keyasint,omitzero"`  // unix ns
-	Key     string    `cbor:"16,keyasint,omitzero"`
-	Value   []byte    `cbor:"17,keyasint,omitempty"`
-	Delete  bool      `cbor:"18,keyasint,omitzero"`
+	Do      OpKind
+	Node    NodeID
+	Kind    Kind
+	Parent  NodeID
+	Name    string
+	Mode    uint32 // 07777 bits
+	Target  string
+	First   feed.Hash // of a file's first content
+	Gen     uint32
+	Seen    Version
+	Event   EventID
+	Parents Version
+	Object  *Object  // nil: the event is text
+	Text    [16]byte // the text that a text event belongs to: events of one text merge
+	Time    int64    // unix ms by the author's clock; only shown
+	Mtime   int64    // unix ns
+	Key     string
+	Value   []byte
+	Delete  bool
 }
 
 // Stamped is an operation as it is applied.
