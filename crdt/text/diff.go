@@ -54,17 +54,11 @@ func Diff(base, saved string) []Hunk {
 
 // whole replaces everything between the common ends.
 func whole(base, saved string) Splice {
-	p := 0
-	for p < len(base) && p < len(saved) && base[p] == saved[p] {
-		p++
-	}
+	p := commonPrefix(base, saved)
 	for p > 0 && (p < len(base) && !utf8.RuneStart(base[p]) || p < len(saved) && !utf8.RuneStart(saved[p])) {
 		p--
 	}
-	s := 0
-	for s < len(base)-p && s < len(saved)-p && base[len(base)-1-s] == saved[len(saved)-1-s] {
-		s++
-	}
+	s := commonSuffix(base[p:], saved[p:])
 	for s > 0 && !utf8.RuneStart(base[len(base)-s]) {
 		s--
 	}
@@ -74,20 +68,40 @@ func whole(base, saved string) Splice {
 
 // commonLines gives the bytes of equal whole lines at the start and the end of two texts.
 func commonLines(a, b string) (start, end int) {
-	n := min(len(a), len(b))
-	for start < n && a[start] == b[start] {
-		start++
-	}
-	start = strings.LastIndexByte(a[:start], '\n') + 1
-	n -= start
-	for end < n && a[len(a)-1-end] == b[len(b)-1-end] {
-		end++
-	}
+	start = strings.LastIndexByte(a[:commonPrefix(a, b)], '\n') + 1
+	end = commonSuffix(a[start:], b[start:])
 	cut := strings.IndexByte(a[len(a)-end:], '\n') + 1 // the end may start in the middle of a line
 	if cut == 0 {
 		cut = end
 	}
 	return start, end - cut
+}
+
+// commonPrefix is the length of the longest common prefix, in bytes. Most texts that are compared are nearly equal and
+// long, so whole stretches are compared at a time.
+func commonPrefix(a, b string) int {
+	const stretch = 1024
+	n, p := min(len(a), len(b)), 0
+	for p+stretch <= n && a[p:p+stretch] == b[p:p+stretch] {
+		p += stretch
+	}
+	for p < n && a[p] == b[p] {
+		p++
+	}
+	return p
+}
+
+// commonSuffix is the length of the longest common suffix.
+func commonSuffix(a, b string) int {
+	const stretch = 1024
+	n, s := min(len(a), len(b)), 0
+	for s+stretch <= n && a[len(a)-s-stretch:len(a)-s] == b[len(b)-s-stretch:len(b)-s] {
+		s += stretch
+	}
+	for s < n && a[len(a)-1-s] == b[len(b)-1-s] {
+		s++
+	}
+	return s
 }
 
 // lines cuts a text behind its newlines.

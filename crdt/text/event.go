@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
@@ -180,31 +181,45 @@ func (e *Event) fits(n int) bool {
 	return true
 }
 
-// derive is BLAKE3 in key derivation mode: a hash that only one purpose of one format makes.
-func derive(context string, node Node, parts ...[]byte) (id ID) {
-	h := blake3.NewDeriveKey(context)
+// purpose is BLAKE3 in key derivation mode: a hash that only one purpose of one format makes. Hashers are large, so they
+// are kept for the next.
+type purpose struct{ hashers sync.Pool }
+
+func newPurpose(context string) *purpose {
+	return &purpose{sync.Pool{New: func() any { return blake3.NewDeriveKey(context) }}}
+}
+
+var (
+	forEvent   = newPurpose("sheaf 1 text event")
+	forChange  = newPurpose("sheaf 1 text change")
+	forNothing = newPurpose("sheaf 1 text nothing")
+	forGenesis = newPurpose("sheaf 1 text genesis")
+)
+
+func (p *purpose) id(node Node, b []byte) (id ID) {
+	h := p.hashers.Get().(*blake3.Hasher)
+	defer p.hashers.Put(h)
+	h.Reset()
 	h.Write(node[:])
-	for _, p := range parts {
-		h.Write(p)
-	}
+	h.Write(b)
 	h.Sum(id[:0])
 	return id
 }
 
 // ID names the event as one of the given text.
 func (e *Event) ID(node Node) ID {
-	return derive("sheaf 1 text event", node, e.Encode())
+	return forEvent.id(node, e.Encode())
 }
 
 // ChangeID names the change that a hunk stands for. It is the Automerge actor of that change, so it also decides the
 // order of concurrent insertions at one place. It covers what makes two hunks one change: text, parents, splices, nonce.
 func (e *Event) ChangeID(node Node, hunk int) ID {
-	return derive("sheaf 1 text change", node, marshal(Event{Parents: e.Parents, Hunks: e.Hunks[hunk : hunk+1], Nonce: e.Nonce}))
+	return forChange.id(node, marshal(Event{Parents: e.Parents, Hunks: e.Hunks[hunk : hunk+1], Nonce: e.Nonce}))
 }
 
 // EmptyChangeID is the Automerge actor of the change without operations that stands for an event that changes nothing.
 func (e *Event) EmptyChangeID(node Node) ID {
-	return derive("sheaf 1 text nothing", node, e.Encode())
+	return forNothing.id(node, e.Encode())
 }
 
 // SortIDs sorts ids and drops doubles, in place: the form that Event.Parents and versions have.
@@ -224,4 +239,4 @@ func plain(s string) bool {
 }
 
 // GenesisID is the Automerge actor of the change that makes the empty text.
-func GenesisID(node Node) ID { return derive("sheaf 1 text genesis", node) }
+func GenesisID(node Node) ID { return forGenesis.id(node, nil) }

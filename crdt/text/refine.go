@@ -148,17 +148,11 @@ func words(a, b string, pos int) []Splice {
 
 // commonEnds gives the bytes of equal whole words at the start and the end of two lines.
 func commonEnds(a, b string) (p, s int) {
-	n := min(len(a), len(b))
-	for p < n && a[p] == b[p] {
-		p++
-	}
+	p = commonPrefix(a, b)
 	for p > 0 && !(border(a, p) && border(b, p)) {
 		p--
 	}
-	n -= p
-	for s < n && a[len(a)-1-s] == b[len(b)-1-s] {
-		s++
-	}
+	s = commonSuffix(a[p:], b[p:])
 	for s > 0 && !(border(a, len(a)-s) && border(b, len(b)-s)) {
 		s--
 	}

@@ -25,6 +25,7 @@ type sequence struct {
 	slots   [slotCount]slot
 	clock   int
 	stamp   int
+	record  func(change int32, op Op) // told of every operation, if set
 	broken  rule
 }
 
@@ -358,6 +359,9 @@ func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
 				out.splice(p.before, x.n, "", 0)
 			}
 		}
+		if q.record != nil {
+			q.record(c, Op{At: OpID{q.changes[x.change].id, x.first}, Delete: x.n})
+		}
 		x.dels = append(x.dels, c)
 		l.visible[s] -= x.n
 		q.note(c, l)
@@ -370,6 +374,14 @@ func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
 // insert places n code points behind the pos-th visible one, as change c.
 func (q *sequence) insert(s int, c int32, ctr, pos, n int, ins string, out *rope) int {
 	p := q.at(s, pos)
+	if q.record != nil {
+		op := Op{Insert: ins}
+		if pos > 0 {
+			x := &q.leaves[p.leaf].spans[p.i-1]
+			op.At = OpID{q.changes[x.change].id, x.first + x.n - 1}
+		}
+		q.record(c, op)
+	}
 	if q.broken == behindVisible { // behind the tombstones that follow, too
 		for l := q.leaves[p.leaf]; p.i < len(l.spans) && !q.slots[s].visible(&l.spans[p.i]); p.i++ {
 			if len(l.spans[p.i].dels) == 0 {

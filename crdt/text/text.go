@@ -193,6 +193,21 @@ func (g *engine) past(v []int32, base int32) []int32 {
 	return out
 }
 
+// reduce leaves out of a version the events that others of it have seen.
+func (g *engine) reduce(v []int32) []int32 {
+	if len(v) < 2 {
+		return v
+	}
+	var heads []int32
+	for i, e := range v {
+		// Only later events can have seen it.
+		if past := g.past(v[i+1:], e-1); len(past) == 0 || past[0] != e {
+			heads = append(heads, e)
+		}
+	}
+	return heads
+}
+
 // Ancestor tells whether every event of a is at or before some event of b. Events that are not here are before nothing.
 func (d *Doc) Ancestor(a, b []ID) bool {
 	va, missing := d.find(a)

@@ -1,0 +1,169 @@
+package text
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// prose is a text of about n bytes in lines of words, no two lines alike.
+func prose(n int) string {
+	var sb strings.Builder
+	for i := 0; sb.Len() < n; i++ {
+		fmt.Fprintf(&sb, "line %d of a text that is some forty bytes long\n", i)
+	}
+	return sb.String()
+}
+
+var sizes = []struct {
+	name  string
+	bytes int
+}{{"10KB", 10 << 10}, {"1MB", 1 << 20}, {"10MB", 10 << 20}}
+
+// A save of the current version: one word of one line. The text is asked for after each, as a mount does.
+func BenchmarkLinear(b *testing.B) {
+	for _, size := range sizes {
+		b.Run(size.name, func(b *testing.B) {
+			d := NewDoc(testNode)
+			v := save(b, d, nil, prose(size.bytes))
+			r := rand.New(rand.NewPCG(1, 1))
+			for b.Loop() {
+				pos := r.IntN(size.bytes)
+				v = []ID{add(b, d, Event{Parents: v, Hunks: []Hunk{{sp(pos, 5, "words")}}})}
+				_ = d.Text()
+			}
+		})
+	}
+}
+
+// The same without asking for the text: what replaying a history costs.
+func BenchmarkLinearReplay(b *testing.B) {
+	for _, size := range sizes {
+		b.Run(size.name, func(b *testing.B) {
+			d := NewDoc(testNode)
+			v := save(b, d, nil, prose(size.bytes))
+			r := rand.New(rand.NewPCG(1, 1))
+			for b.Loop() {
+				pos := r.IntN(size.bytes)
+				v = []ID{add(b, d, Event{Parents: v, Hunks: []Hunk{{sp(pos, 5, "words")}}})}
+			}
+		})
+	}
+}
+
+// Diff of a save that changed two lines.
+func BenchmarkDiff(b *testing.B) {
+	for _, size := range sizes {
+		b.Run(size.name, func(b *testing.B) {
+			base := prose(size.bytes)
+			i, j := strings.Index(base[len(base)/3:], "text")+len(base)/3, strings.Index(base[len(base)/2:], "text")+len(base)/2
+			saved := base[:i] + "word" + base[i+4:j] + "note" + base[j+4:]
+			b.SetBytes(int64(len(base)))
+			for b.Loop() {
+				if h := Diff(base, saved); len(h) != 2 {
+					b.Fatal(h)
+				}
+			}
+		})
+	}
+}
+
+// side makes n saves of one writer on a version.
+func side(d *Doc, v []ID, n int, seed uint64) []Event {
+	r := rand.New(rand.NewPCG(seed, 2))
+	length := utf8.RuneCountInString(d.Text())
+	var out []Event
+	for range n {
+		pos := r.IntN(length - 3)
+		e := Event{Parents: v, Hunks: []Hunk{{sp(pos, 3, "twenty characters ..")}}}
+		length += 17
+		out = append(out, e)
+		v = []ID{e.ID(testNode)}
+	}
+	return out
+}
+
+// Someone comes back: a number of saves on either side, made apart, met in one go.
+func BenchmarkReturn(b *testing.B) {
+	for _, size := range sizes[:2] {
+		for _, n := range []int{1, 100, 1000, 5000} {
+			b.Run(fmt.Sprintf("%s/%d", size.name, n), func(b *testing.B) {
+				base := Event{Hunks: []Hunk{{sp(0, 0, prose(size.bytes))}}}
+				d := NewDoc(testNode)
+				v := []ID{add(b, d, base)}
+				ours, theirs := side(d, v, n, 1), side(d, v, n, 2)
+				for b.Loop() {
+					b.StopTimer()
+					d := NewDoc(testNode)
+					add(b, d, base)
+					for _, e := range ours {
+						add(b, d, e)
+					}
+					_ = d.Text()
+					b.StartTimer()
+					for _, e := range theirs {
+						add(b, d, e)
+					}
+					_ = d.Text()
+				}
+			})
+		}
+	}
+}
+
+// A person saves while a model streams into another place of the file in batches of 50 ms. Neither reads the other's text
+// for the whole time, so the two sides stay apart. One operation is one save of each, with the merged text after it.
+func BenchmarkPersonAgainstModel(b *testing.B) {
+	for _, n := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			base := prose(10 << 10)
+			for b.Loop() {
+				d := NewDoc(testNode)
+				v := save(b, d, nil, base)
+				person, model := v, v
+				at, to := 1000, utf8.RuneCountInString(base)
+				for range n {
+					person = []ID{add(b, d, Event{Parents: person, Hunks: []Hunk{{sp(at, 0, "é")}}})}
+					at++
+					_ = d.Text()
+					model = []ID{add(b, d, Event{Parents: model, Hunks: []Hunk{{sp(to, 0, "some tokens ")}}})}
+					to += 12
+					_ = d.Text()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/turn")
+		})
+	}
+}
+
+// The text of the person's last version in the middle of that: what a save from a stale buffer asks for.
+func BenchmarkAt(b *testing.B) {
+	d := NewDoc(testNode)
+	v := save(b, d, nil, prose(10<<10))
+	person := side(d, v, 1000, 1)
+	for i, e := range side(d, v, 1000, 2) {
+		add(b, d, e)
+		add(b, d, person[i])
+	}
+	old := [][]ID{person[500].Parents, person[800].Parents, person[300].Parents, person[999].Parents, person[100].Parents}
+	for i := 0; b.Loop(); i++ {
+		if _, err := d.At(old[i%len(old)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkBlame(b *testing.B) {
+	d := NewDoc(testNode)
+	v := save(b, d, nil, prose(10<<10))
+	for i := range uint64(2) {
+		for _, e := range side(d, v, 1000, i) {
+			add(b, d, e)
+		}
+	}
+	for b.Loop() {
+		d.Blame()
+	}
+}
