@@ -5,10 +5,17 @@ import (
 	"sort"
 )
 
+// spot is where the log has a directory.
+type spot struct {
+	parent *node
+	name   string
+	at     *stamp // of the operation that put it there
+}
+
 // move is a directory's move in the log. Between the first state, in which every directory is
 // where it was born, and the present, the log is applied in the order of stamps; a move that
 // would make a cycle at its turn is skipped. A late move undoes the log's tail and does it
-// again.
+// again. All that happens to spots: nodes move afterwards, and only those that end elsewhere.
 //
 // A birthplace follows from the id and ids are hashes, so the first state has no cycle, and a
 // directory that was never moved needs no place in the log.
@@ -18,10 +25,8 @@ type move struct {
 	to   *node
 	name string
 
-	done     bool // not skipped; then what undoing it restores:
-	from     *node
-	fromName string
-	fromAt   *stamp
+	done bool // not skipped
+	from spot // if done: what undoing it restores
 }
 
 // startLog takes a directory into the log before its first move: its creations count as moves
@@ -35,33 +40,42 @@ func (t *Tree) startLog(n *node) {
 	for _, at := range d.creates {
 		t.moves = append(t.moves, move{at: at, node: n, to: n.parent, name: n.name})
 	}
-	if d.creates[0] != n.place {
-		t.hold(n)
-		n.place = d.creates[0]
-	}
+	d.spot.at = d.creates[0]
 }
 
 // runMoves brings the moves of this batch into the log: one undo and one redo for all of them.
 func (t *Tree) runMoves() {
-	if len(t.moves) > 0 {
-		slices.SortFunc(t.moves, func(a, b move) int { return a.at.compare(b.at) })
-		first := t.moves[0].at
-		tail := sort.Search(len(t.log), func(i int) bool { return t.flaw != neverUndo && t.log[i].at.compare(first) >= 0 })
-		for i := len(t.log) - 1; i >= tail; i-- {
-			t.undo(&t.log[i])
-		}
-		t.log = mergeMoves(t.log, tail, t.moves)
-		for i := tail; i < len(t.log); i++ {
-			t.do(&t.log[i])
-		}
-		clear(t.moves)
-		t.moves = t.moves[:0]
+	if len(t.moves) == 0 {
+		return
 	}
-	for _, n := range t.lifted {
+	slices.SortFunc(t.moves, func(a, b move) int { return a.at.compare(b.at) })
+	first := t.moves[0].at
+	tail := sort.Search(len(t.log), func(i int) bool { return t.flaw != neverUndo && t.log[i].at.compare(first) >= 0 })
+	for i := len(t.log) - 1; i >= tail; i-- {
+		t.log[i].undo()
+	}
+	t.log = mergeMoves(t.log, tail, t.moves)
+	for i := tail; i < len(t.log); i++ {
+		if m := &t.log[i]; t.flaw == allowCycles || !m.cycle() {
+			m.do()
+		}
+	}
+	clear(t.moves)
+	t.moves = t.moves[:0]
+
+	// On the way nodes may make no tree: all leave their places before any takes its new one.
+	var lifted []*node
+	for i := tail; i < len(t.log); i++ {
+		if n := t.log[i].node; n.dir.spot != (spot{n.parent, n.name, n.place}) && t.lift(n) {
+			lifted = append(lifted, n)
+		}
+	}
+	for _, n := range lifted {
+		n.parent, n.name, n.place = n.dir.spot.parent, n.dir.spot.name, n.dir.spot.at
+	}
+	for _, n := range lifted {
 		t.put(n)
 	}
-	clear(t.lifted)
-	t.lifted = t.lifted[:0]
 }
 
 // mergeMoves merges sorted moves into log[tail:], dropping doubles.
@@ -82,32 +96,25 @@ func mergeMoves(log []move, tail int, moves []move) []move {
 	return log
 }
 
-// hold lifts a directory until the moves of the batch are done: on the way its parents may
-// make no tree.
-func (t *Tree) hold(n *node) {
-	if t.lift(n) {
-		t.lifted = append(t.lifted, n)
-	}
-}
-
-func (t *Tree) do(m *move) {
-	for a := m.to; a != nil && t.flaw != allowCycles; a = a.parent {
+// cycle reports whether the move would put its directory below itself.
+func (m *move) cycle() bool {
+	for a := m.to; a != nil; a = a.dir.spot.parent {
 		if a == m.node {
-			return
+			return true
 		}
 	}
-	t.hold(m.node)
-	m.done = true
-	m.from, m.fromName, m.fromAt = m.node.parent, m.node.name, m.node.place
-	m.node.parent, m.node.name, m.node.place = m.to, m.name, m.at
+	return false
 }
 
-func (t *Tree) undo(m *move) {
-	if !m.done {
-		return
+func (m *move) do() {
+	at := &m.node.dir.spot
+	m.done, m.from = true, *at
+	*at = spot{m.to, m.name, m.at}
+}
+
+func (m *move) undo() {
+	if m.done {
+		m.node.dir.spot = m.from
+		m.done, m.from = false, spot{}
 	}
-	t.hold(m.node)
-	m.node.parent, m.node.name, m.node.place = m.from, m.fromName, m.fromAt
-	m.done = false
-	m.from, m.fromName, m.fromAt = nil, "", nil
 }

@@ -21,6 +21,7 @@ type dir struct {
 	keep    *stamp   // the last placing, whether it had an effect or not
 	created int64    // applied at
 	logged  bool     // its moves are in the log
+	spot    spot     // where the log has it
 
 	list    []Dirent // as ReadDir returned it, nil: never; changed in place by nobody
 	changed []string // names to look at again

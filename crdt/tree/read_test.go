@@ -173,16 +173,16 @@ func TestDevicesNameTheSuffixes(t *testing.T) {
 	a.create(Root, "x.txt", "of a")
 	b.create(Root, "x.txt", "of b")
 	exchange(a, b)
-	for name, want := range map[string]string{
-		"laptop":                 "x (laptop).txt",
-		"a/b\x00\n":              "x (ab).txt",
-		"/":                      "x (" + short(1) + ").txt",
-		strings.Repeat("ü", 100): "x (" + strings.Repeat("ü", 32) + ").txt",
+	for _, c := range []struct{ device, want string }{
+		{"laptop", "x (laptop).txt"},
+		{"/", "x (" + short(1) + ").txt"},
+		{"a/b\x00\n", "x (ab).txt"},
+		{strings.Repeat("ü", 100), "x (" + strings.Repeat("ü", 32) + ").txt"},
 	} {
-		changes := a.tree.SetDevices(func(feed.Device) string { return name })
-		wantPaths(t, a.tree, want, "x.txt")
-		if len(changes) != 1 || changes[0].After.Name != want {
-			t.Errorf("changes %+v, want one to %q", changes, want)
+		changes := a.tree.SetDevices(func(feed.Device) string { return c.device })
+		wantPaths(t, a.tree, c.want, "x.txt")
+		if len(changes) != 1 || changes[0].After.Name != c.want {
+			t.Errorf("changes %+v, want one to %q", changes, c.want)
 		}
 	}
 }

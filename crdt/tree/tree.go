@@ -24,7 +24,6 @@ type Tree struct {
 	// Of the batch that is being applied.
 	queue   []*Stamped // operations that no longer wait
 	touched []touched  // nodes that may look different after it
-	lifted  []*node    // directories taken out of their places
 	unnamed []*node    // directories whose extra names are to be assigned again
 
 	feeds map[feed.ID]*feed.ID
@@ -192,7 +191,7 @@ func (t *Tree) create(s *Stamped) {
 	case File:
 		n.file = &graph{created: s.Applied}
 	case Dir:
-		n.dir = &dir{created: s.Applied, creates: []*stamp{at}, keep: at}
+		n.dir = &dir{created: s.Applied, creates: []*stamp{at}, keep: at, spot: spot{p, n.name, at}}
 	case Symlink:
 		n.rare = &rare{target: op.Target, created: s.Applied}
 	}
@@ -212,7 +211,7 @@ func (t *Tree) createAgain(n, birth *node, op *Op, at *stamp) {
 			t.moves = append(t.moves, move{at: at, node: n, to: birth, name: op.Name})
 		} else if at.after(n.place) {
 			t.lift(n)
-			n.place = at
+			n.place, n.dir.spot.at = at, at
 			t.put(n)
 		}
 		t.keep(n, at)
