@@ -1,0 +1,187 @@
+package fs
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// GetAttr implements fuse.RawFileSystem.
+func (fs *filesystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.localAttr(fs.local.GetAttr(cancel, in, out), out)
+	}
+	n := fs.get(in.NodeId)
+	if n == nil {
+		return fuse.ENOENT
+	}
+	var who *caller
+	n.mu.Lock()
+	if len(n.guards) > 0 {
+		n.mu.Unlock()
+		who = fs.resolver.see(in.Pid, false, nil).wait()
+		n.mu.Lock()
+	}
+	defer n.mu.Unlock()
+	return fs.attrOut(n, who, out)
+}
+
+// attrOut fills in an answer. The caller holds in.mu.
+func (fs *filesystem) attrOut(n *inode, who *caller, out *fuse.AttrOut) fuse.Status {
+	st := fs.attr(n, &out.Attr)
+	if !st.Ok() {
+		return st
+	}
+	out.SetTimeout(forever)
+	if len(n.guards) > 0 {
+		out.SetTimeout(0)
+		if who != nil {
+			fs.guardAttr(n, who, &out.Attr)
+		}
+	}
+	return fuse.OK
+}
+
+// SetAttr implements fuse.RawFileSystem: truncate, chmod, chown, utimens.
+func (fs *filesystem) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.localAttr(fs.local.SetAttr(cancel, in, out), out)
+	}
+	n := fs.get(in.NodeId)
+	if n == nil {
+		return fuse.ENOENT
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !fs.isPoke(in.Pid) {
+		if st := fs.setAttr(n, in); !st.Ok() {
+			return st
+		}
+	}
+	return fs.attrOut(n, nil, out)
+}
+
+func (fs *filesystem) setAttr(n *inode, in *fuse.SetAttrIn) fuse.Status {
+	if n.alt != nil {
+		return fuse.EROFS
+	}
+	uid, setUID := in.GetUID()
+	gid, setGID := in.GetGID()
+	if setUID && uid != fs.owner.Uid || setGID && gid != fs.owner.Gid {
+		// Owners are this device's: everything belongs to who mounted the folder.
+		return fuse.EPERM
+	}
+	mode, setMode := in.GetMode()
+	mtime, setMtime := in.GetMTime()
+	if setMode || setMtime {
+		if err := fs.change(n, setMode, mode, setMtime, mtime); err != nil {
+			return status(err)
+		}
+		n.touch = time.Now()
+	}
+	if setUID || setGID {
+		n.touch = time.Now()
+	}
+	size, setSize := in.GetSize()
+	if !setSize {
+		return fuse.OK
+	}
+	if n.kind != crdt.File {
+		return fuse.EINVAL
+	}
+	return status(fs.resize(n, in, int64(size)))
+}
+
+// change sets mode and time of a node or a file to be.
+func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool, mtime time.Time) error {
+	if setMtime {
+		n.mtime = mtime
+		if n.sess != nil {
+			n.sess.mtime = mtime
+		}
+	}
+	if n.gone {
+		return nil
+	}
+	if !n.bound {
+		if setMode {
+			n.draft.mode = mode & 0o7777
+			if n.sess != nil {
+				n.sess.Mode = n.draft.mode
+				return fs.journal.put(n.sess.record)
+			}
+		}
+		if setMtime {
+			n.draft.mtime = mtime
+		}
+		return nil
+	}
+	if setMtime && n.saved {
+		n.savedMtime = mtime
+	}
+	return fs.update(func(tx *crdt.Tx) error {
+		if setMode {
+			if err := tx.SetMode(n.node, mode&0o7777); err != nil {
+				return err
+			}
+		}
+		if setMtime {
+			return tx.SetMtime(n.node, mtime)
+		}
+		return nil
+	})
+}
+
+// resize truncates or extends. The caller holds in.mu.
+func (fs *filesystem) resize(n *inode, in *fuse.SetAttrIn, size int64) error {
+	if err := fs.load(n); err != nil {
+		return err
+	}
+	if size == n.size() && (size > 0 || n.sess == nil) {
+		return nil
+	}
+	if size < 0 {
+		return syscall.EINVAL
+	}
+	var who *caller
+	if in.Pid != 0 {
+		who = fs.resolver.see(in.Pid, true, nil)
+	}
+	h := whole
+	if size == 0 {
+		h = truncate
+	}
+	s, err := fs.begin(n, who, h)
+	if err != nil {
+		return err
+	}
+	if size > 0 {
+		if err := fs.cut(s, size); err != nil {
+			return err
+		}
+	}
+	if in.Uid != 0 {
+		fs.dropPrivileges(n, in.Pid)
+	}
+	fs.watch(n, s)
+	return nil
+}
+
+// StatFs implements fuse.RawFileSystem: the space is that of the home's disk.
+func (fs *filesystem) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(fs.home.Dir(), &st); err != nil {
+		return status(err)
+	}
+	out.FromStatfsT(&st)
+	out.NameLen = nameMax
+	return fuse.OK
+}
+
+// Access implements fuse.RawFileSystem; the kernel checks permissions itself.
+func (fs *filesystem) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+	return fuse.ENOSYS
+}

@@ -1,0 +1,116 @@
+package fs
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// Create implements fuse.RawFileSystem. The new file is in the journal, not in
+// the folder: it gets there with its content.
+func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.localEntry(fs.local.Create(cancel, in, name, out), &out.EntryOut)
+	}
+	if isLocal(name) {
+		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
+			in.NodeId = h.NodeId
+			return fs.local.Create(cancel, in, name, out)
+		}, &out.EntryOut)
+	}
+	n, made, st := fs.create(in.NodeId, in.Pid, name, in.Mode, in.Flags&syscall.O_EXCL != 0, &out.EntryOut)
+	if !st.Ok() {
+		return st
+	}
+	flags := in.Flags
+	if made {
+		flags &^= syscall.O_TRUNC
+	}
+	if st := fs.openInode(n, flags, in.Pid, &out.OpenOut); !st.Ok() {
+		fs.Forget(out.NodeId, 1)
+		return st
+	}
+	return fuse.OK
+}
+
+// Mknod implements fuse.RawFileSystem, for ordinary files.
+func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.localEntry(fs.local.Mknod(cancel, in, name, out), out)
+	}
+	if isLocal(name) {
+		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
+			in.NodeId = h.NodeId
+			return fs.local.Mknod(cancel, in, name, out)
+		}, out)
+	}
+	if in.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return fuse.EPERM
+	}
+	n, _, st := fs.create(in.NodeId, in.Pid, name, in.Mode, true, out)
+	if st.Ok() {
+		n.mu.Lock()
+		if n.sess != nil {
+			n.sess.closed = true
+		}
+		n.mu.Unlock()
+		fs.ripen(n)
+	}
+	return st
+}
+
+// create makes a file, or finds the one there if it need not be new.
+func (fs *filesystem) create(dirID uint64, tid uint32, name string, mode uint32, excl bool, out *fuse.EntryOut) (n *inode, made bool, st fuse.Status) {
+	if st := checkName(name); !st.Ok() {
+		return nil, false, st
+	}
+	who := fs.resolver.see(tid, true, nil)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	dir, st := fs.directory(dirID)
+	if !st.Ok() {
+		return nil, false, st
+	}
+	if fs.expected(tid, dir, name) {
+		return nil, false, fs.hand(dir, name, out)
+	}
+	if w := fs.waits[at(dir, name)]; w != nil && fs.over[at(dir, name)] == nil && w.in.kind == crdt.File {
+		if w.by.related(who) {
+			n, err := fs.revive(w, who, mode)
+			if err != nil {
+				return nil, false, status(err)
+			}
+			fs.touched(dir)
+			return n, true, fs.entry(n, out)
+		}
+		if err := fs.settleLocked(); err != nil {
+			return nil, false, status(err)
+		}
+	}
+	if n, err := fs.find(dir, name); err == nil {
+		if excl {
+			return nil, false, fuse.Status(syscall.EEXIST)
+		}
+		return n, false, fs.entry(n, out)
+	}
+	now := time.Now()
+	n = fs.add(&inode{kind: crdt.File})
+	n.mu.Lock()
+	n.draft.mode = mode & 0o7777
+	n.loaded, n.mtime = true, now
+	fs.put(n, dir, name)
+	_, err := fs.begin(n, who, whole)
+	if err != nil {
+		fs.hide(n)
+		delete(fs.inodes, n.id)
+		n.mu.Unlock()
+		return nil, false, status(err)
+	}
+	n.writer = who
+	n.mu.Unlock()
+	fs.touched(dir)
+	return n, true, fs.entry(n, out)
+}

@@ -1,0 +1,23 @@
+// Package fs shows a folder through FUSE, so that any program is a
+// collaborative one.
+//
+// A file has one view, shared by all its handles: what a program writes is seen
+// by every program of this device at once. What is delayed is publication (see
+// publish.go) and the showing of text that came from elsewhere (invalidate.go).
+// Bytes being written belong to a session: a file in the home and a record in
+// the journal, made before the reply that lets the writer go on, so that
+// killing the process loses nothing that a call had returned for. A save is
+// merged from the version that its writer had read (bases.go), not from the one
+// that happens to be current.
+//
+// The namespace is answered from memory with infinite timeouts; what changes
+// elsewhere is announced to the kernel from one queue, never from a handler and
+// never under a lock that a handler takes.
+//
+// Locks are taken in this order: filesystem.mu (names and numbers), inode.mu
+// (one file's bytes), then the locks of the journal, the read table and the
+// folder, under which nothing of this package is called.
+//
+// What the package never does: wait for the network, publish a truncation
+// without what follows it, or share anything at or under a directory named .git.
+package fs

@@ -1,0 +1,151 @@
+package fs
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// An editor that finds its file newer than when it read it asks whether it may
+// overwrite the changes. It does not: its save is merged. So a process with an
+// unsaved buffer goes on seeing the time and size of the version it read, until
+// it reads again or saves. Which processes these are, vim's swap file and the
+// lock link of emacs tell; both are local files (local.go).
+
+// guard is what one process goes on seeing.
+type guard struct {
+	version crdt.Version
+	size    int64
+	mtime   time.Time
+}
+
+// guard notes who must go on seeing what a view showed before. It runs on the
+// queue, before the kernel is told. old is nil if the view was not loaded.
+func (fs *filesystem) guard(in *inode, old *shown) {
+	info, err := fs.folder.Get(in.node)
+	if err != nil {
+		return
+	}
+	pids := fs.unsaved(info)
+	if len(pids) == 0 {
+		return
+	}
+	fs.resolver.flush()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, pid := range pids {
+		st, ok := readStat(pid)
+		if !ok {
+			continue
+		}
+		p := process{pid, st.start}
+		if _, ok := in.guards[p]; ok {
+			continue
+		}
+		reads := fs.reads.of(p, in.node)
+		if len(reads) == 0 {
+			continue
+		}
+		g := guard{version: reads[len(reads)-1].version}
+		switch {
+		case old != nil && old.version.Equal(g.version):
+			g.size, g.mtime = old.size, old.mtime
+		case in.saved && in.savedVersion.Equal(g.version):
+			g.size, g.mtime = in.savedSize, in.savedMtime
+		case in.shownLast != nil && in.shownLast.version.Equal(g.version):
+			g.size, g.mtime = in.shownLast.size, in.shownLast.mtime
+		default:
+			continue
+		}
+		if in.guards == nil {
+			in.guards = map[process]guard{}
+		}
+		in.guards[p] = g
+	}
+}
+
+// unguard ends what a process was shown, since it has read a version. It runs on
+// the queue.
+func (fs *filesystem) unguard(in *inode, c *caller, v crdt.Version) {
+	c.wait()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if g, ok := in.guards[c.process]; ok && !g.version.Equal(v) {
+		delete(in.guards, c.process)
+	}
+}
+
+// guardAttr answers a process that goes on seeing what it read. The caller
+// holds in.mu.
+func (fs *filesystem) guardAttr(in *inode, who *caller, out *fuse.Attr) {
+	g, ok := in.guards[who.process]
+	if !ok || in.sess != nil && in.sess.dirty {
+		return
+	}
+	out.Size = uint64(g.size)
+	out.Blocks = uint64(g.size+511) / 512
+	out.SetTimes(&g.mtime, &g.mtime, &g.mtime)
+}
+
+// unsaved lists the processes of this machine that say they have unsaved
+// changes of a file.
+func (fs *filesystem) unsaved(info crdt.Info) (pids []int) {
+	dir := fs.localDir(info.Parent)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range list {
+		name := e.Name()
+		switch {
+		case swapOf(name) == info.Name:
+			if pid := swapOwner(filepath.Join(dir, name)); pid > 0 {
+				pids = append(pids, pid)
+			}
+		case name == ".#"+info.Name:
+			if target, err := os.Readlink(filepath.Join(dir, name)); err == nil {
+				if pid := lockOwner(target); pid > 0 {
+					pids = append(pids, pid)
+				}
+			}
+		}
+	}
+	return pids
+}
+
+// The first block of vim's swap file: the process at 24, and at 1007 whether
+// the buffer has changes.
+const (
+	swapPID   = 24
+	swapDirty = 1007
+	swapHead  = 1008
+	dirtyMark = 0x55
+)
+
+func swapOwner(path string) int {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var b [swapHead]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil || string(b[:2]) != "b0" || b[swapDirty] != dirtyMark {
+		return 0
+	}
+	return int(binary.LittleEndian.Uint32(b[swapPID:]))
+}
+
+// lockOwner finds the process in the target of an emacs lock, user@host.pid:boot.
+func lockOwner(target string) int {
+	target, _, _ = strings.Cut(target, ":")
+	i := strings.LastIndexByte(target, '.')
+	pid, _ := strconv.Atoi(target[i+1:])
+	return pid
+}

@@ -1,0 +1,257 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// device is a home with a folder, mounted or not.
+type device struct {
+	t     testing.TB
+	home  *crdt.Home
+	f     *crdt.Folder
+	s     *Server
+	point string
+	sent  map[*device]uint64
+}
+
+func newDevice(t testing.TB, name string) *device {
+	t.Helper()
+	h, err := crdt.Init(filepath.Join(t.TempDir(), name), crdt.Options{DeviceName: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return &device{t: t, home: h, sent: map[*device]uint64{}}
+}
+
+// mounted returns a device with a mounted folder.
+func mounted(t testing.TB) *device {
+	t.Helper()
+	d := newDevice(t, "here")
+	f, err := d.home.CreateFolder("notes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.f = f
+	d.mount()
+	return d
+}
+
+// pair returns a mounted device and one without a mount that shares its folder.
+func pair(t testing.TB) (here, far *device) {
+	t.Helper()
+	here, far = mounted(t), newDevice(t, "far")
+	secret, err := here.f.Invite()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := here.f.Redeem(secret, far.home.Device(), "far")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if far.f, err = far.home.JoinFolder(g); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, here, far)
+	return here, far
+}
+
+func (d *device) mount() {
+	d.t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		d.t.Skip("no /dev/fuse here")
+	}
+	d.point = d.t.TempDir()
+	o := Options{Debug: os.Getenv("SHEAF_FS_DEBUG") != ""}
+	if testing.Verbose() {
+		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	s, err := Mount(d.f, d.home, d.point, o)
+	if errors.Is(err, ErrPermission) || errors.Is(err, ErrNoFUSE) {
+		d.t.Skip(err)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.s = s
+	d.t.Cleanup(d.unmount)
+}
+
+func (d *device) unmount() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if d.s == nil {
+		return
+	}
+	if err := d.s.Unmount(ctx); err != nil {
+		d.t.Error(err)
+		exec.Command("umount", "-l", d.point).Run()
+	}
+	d.s = nil
+}
+
+// send gives o what it lacks of d's entries, and objects.
+func (d *device) send(o *device) {
+	d.t.Helper()
+	for {
+		ls, err := d.f.Since(d.sent[o], 100)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if len(ls) == 0 {
+			break
+		}
+		if _, err := o.f.Receive(collect(ls, func(l crdt.Local) *entry { return l.Entry })); err != nil {
+			d.t.Fatal(err)
+		}
+		d.sent[o] = ls[len(ls)-1].Order
+	}
+	for _, w := range o.f.Wanted() {
+		src, err := d.home.Objects().Open([32]byte(w.Hash))
+		if err != nil {
+			continue
+		}
+		if _, _, err := o.home.Objects().Put(src); err != nil {
+			d.t.Fatal(err)
+		}
+		src.Close()
+		o.f.ObjectArrived(w.Hash)
+	}
+}
+
+func collect[A, B any](in []A, f func(A) B) (out []B) {
+	for _, a := range in {
+		out = append(out, f(a))
+	}
+	return out
+}
+
+func exchange(t testing.TB, a, b *device) {
+	t.Helper()
+	a.send(b)
+	b.send(a)
+	a.send(b)
+}
+
+func (d *device) path(name string) string { return filepath.Join(d.point, name) }
+
+// write writes a file through the mount as a program would.
+func (d *device) write(name, text string) {
+	d.t.Helper()
+	if err := os.WriteFile(d.path(name), []byte(text), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *device) read(name string) string {
+	d.t.Helper()
+	b, err := os.ReadFile(d.path(name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// flush publishes everything.
+func (d *device) flush() {
+	d.t.Helper()
+	if err := d.s.Flush(); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// text is what the folder holds at a path, past the mount; "-" for nothing.
+func (d *device) text(path string) string {
+	d.t.Helper()
+	info, err := d.f.Resolve(path)
+	if errors.Is(err, crdt.ErrNotExist) {
+		return "-"
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	c, err := d.f.Content(info.Node)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if c.Object != nil {
+		b, err := os.ReadFile(d.home.Objects().Path([32]byte(c.Object.Hash)))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return string(b)
+	}
+	return c.Text
+}
+
+// edit changes a file of a device without its mount, as its user does.
+func (d *device) edit(path string, f func(string) string) {
+	d.t.Helper()
+	info, err := d.f.Resolve(path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	c, err := d.f.Content(info.Node)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	err = d.f.Update(func(tx *crdt.Tx) error {
+		_, err := tx.Write(info.Node, c.Version, crdt.NewContent{Text: f(c.Text)})
+		return err
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// names lists what the folder shows in its root.
+func (d *device) names() string {
+	d.t.Helper()
+	list, err := d.f.ReadDir(crdt.Root)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return strings.Join(collect(list, func(i crdt.Info) string { return i.Name }), " ")
+}
+
+// run runs a shell script in the mount.
+func (d *device) run(script string) string {
+	d.t.Helper()
+	c := exec.Command("sh", "-c", script)
+	c.Dir = d.point
+	out, err := c.CombinedOutput()
+	if err != nil {
+		d.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
+}
+
+func equal(t testing.TB, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s:\n got %q\nwant %q", what, got, want)
+	}
+}
+
+func prepend(s string) func(string) string { return func(t string) string { return s + t } }

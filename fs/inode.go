@@ -1,0 +1,250 @@
+package fs
+
+import (
+	"encoding/binary"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// inode is what the kernel knows by one number: a node of the folder, or a file
+// that is not in the folder yet.
+type inode struct {
+	id   uint64 // the kernel's number, never used twice in one mount
+	ino  uint64 // what stat shows
+	kind crdt.Kind
+	alt  crdt.Version // of a version shown beside the one under the name
+
+	// Under filesystem.mu.
+	lookups uint64
+	handles int
+
+	// Read under filesystem.mu or mu, written under both.
+	node   crdt.NodeID
+	bound  bool   // node is valid
+	parent *inode // place while not bound, or while a rename waits
+	name   string
+	gone   bool // removed: open handles go on with its bytes
+
+	mu sync.Mutex
+	view
+	draft draft
+	touch time.Time // last change of names in a directory, of attributes of a file
+}
+
+// draft holds the attributes of a file that is not in the folder yet.
+type draft struct {
+	mode   uint32
+	mtime  time.Time // set by utimens
+	xattrs map[string][]byte
+	early  []*caller // who opened it for reading
+}
+
+// bind makes the inode show a node. The caller holds filesystem.mu and in.mu.
+func (fs *filesystem) bind(in *inode, node crdt.NodeID) {
+	fs.unindex(in)
+	in.node, in.bound = node, true
+	in.parent, in.name = nil, ""
+	fs.nodes[key(node, nil)] = in
+}
+
+// unbind takes the node from the inode. The caller holds filesystem.mu and in.mu.
+func (fs *filesystem) unbind(in *inode) {
+	fs.unindex(in)
+	in.node, in.bound = crdt.NodeID{}, false
+}
+
+func (fs *filesystem) unindex(in *inode) {
+	if in.bound && fs.nodes[key(in.node, in.alt)] == in {
+		delete(fs.nodes, key(in.node, in.alt))
+	}
+}
+
+// nodeKey finds the inode of a node, or of a version of it shown beside.
+type nodeKey struct {
+	node crdt.NodeID
+	alt  string
+}
+
+func key(node crdt.NodeID, alt crdt.Version) nodeKey {
+	k := nodeKey{node: node}
+	if alt != nil {
+		k.alt = alt.String()
+	}
+	return k
+}
+
+// get finds an inode by the kernel's number.
+func (fs *filesystem) get(id uint64) *inode {
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	return fs.inodes[id]
+}
+
+// add puts a new inode into the table. The caller holds filesystem.mu.
+func (fs *filesystem) add(in *inode) *inode {
+	fs.lastID++
+	in.id = fs.lastID
+	fs.inodes[in.id] = in
+	in.object.fd = -1
+	if in.ino == 0 {
+		in.ino = provisionalBit | in.id
+	}
+	return in
+}
+
+// provisionalBit marks inode numbers of files that were made in this mount:
+// their node's number is not known before their content is.
+const provisionalBit = 1 << 62
+
+// inodeFor finds or makes the inode of a node. The caller holds filesystem.mu.
+func (fs *filesystem) inodeFor(info crdt.Info) *inode {
+	var alt crdt.Version
+	if info.Alt {
+		alt = info.Version
+	}
+	k := key(info.Node, alt)
+	if in := fs.nodes[k]; in != nil {
+		return in
+	}
+	in := fs.add(&inode{kind: info.Kind, alt: alt, node: info.Node, bound: true, ino: fs.inoFor(info.Node, alt)})
+	fs.nodes[k] = in
+	return in
+}
+
+// inoFor is the inode number of a node: the same after a restart.
+func (fs *filesystem) inoFor(node crdt.NodeID, alt crdt.Version) uint64 {
+	if node == crdt.Root {
+		return fuse.FUSE_ROOT_ID
+	}
+	n := binary.BigEndian.Uint64(node[:8]) ^ binary.BigEndian.Uint64(node[8:])
+	if len(alt) > 0 {
+		n ^= binary.BigEndian.Uint64(alt[0][:8])
+	}
+	if n &^= provisionalBit | localBit; n < 1024 {
+		n += 1024
+	}
+	return n
+}
+
+// Forget implements fuse.RawFileSystem.
+func (fs *filesystem) Forget(id, n uint64) {
+	if id&localBit != 0 {
+		fs.local.Forget(id&^localBit, n)
+		return
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	in := fs.inodes[id]
+	if in == nil {
+		return
+	}
+	in.lookups -= min(n, in.lookups)
+	fs.release(in)
+}
+
+// release drops an inode that neither the kernel nor a handle nor a session
+// needs. The caller holds filesystem.mu.
+func (fs *filesystem) release(in *inode) {
+	if in.lookups > 0 || in.handles > 0 || in == fs.root || in.parent != nil && !in.gone {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.sess != nil && !in.gone {
+		return
+	}
+	fs.discardSession(in)
+	in.unload()
+	fs.unindex(in)
+	delete(fs.inodes, in.id)
+}
+
+// attr fills in what stat shows. The caller holds in.mu.
+func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
+	out.Ino = in.ino
+	out.Nlink = 1 // never 0: an entry's invalidation would look like DELETE_SELF to watchers
+	out.Owner = fs.owner
+	out.Blksize = 4096
+	if in.draftOnly() {
+		out.Mode = syscall.S_IFREG | in.draft.mode
+		size, mtime := in.sizeAndTime(crdt.Info{})
+		fs.fill(in, out, size, mtime)
+		return fuse.OK
+	}
+	info, err := fs.folder.Get(in.node)
+	if err != nil && in.gone && in.loaded {
+		info, err = crdt.Info{Kind: in.kind, Mode: 0o644, Mtime: in.mtime}, nil
+	}
+	if err != nil {
+		return status(err)
+	}
+	out.Mode = info.Mode & 0o7777
+	switch in.kind {
+	case crdt.Dir:
+		out.Mode |= syscall.S_IFDIR
+		out.Nlink = 2
+		mtime := info.Mtime
+		if in.touch.After(mtime) {
+			mtime = in.touch
+		}
+		fs.fill(in, out, 4096, mtime)
+	case crdt.Symlink:
+		out.Mode = syscall.S_IFLNK | 0o777
+		fs.fill(in, out, int64(len(info.Target)), info.Mtime)
+	default:
+		out.Mode |= syscall.S_IFREG
+		if in.alt != nil {
+			out.Mode &^= 0o222
+		}
+		size, mtime := in.sizeAndTime(info)
+		fs.fill(in, out, size, mtime)
+	}
+	return fuse.OK
+}
+
+func (in *inode) draftOnly() bool { return !in.bound }
+
+func (fs *filesystem) fill(in *inode, out *fuse.Attr, size int64, mtime time.Time) {
+	ctime := mtime
+	if in.touch.After(ctime) {
+		ctime = in.touch
+	}
+	if mtime.IsZero() {
+		mtime, ctime = fs.started, fs.started
+	}
+	out.Size = uint64(size)
+	out.Blocks = uint64(size+511) / 512
+	out.SetTimes(&mtime, &mtime, &ctime)
+}
+
+// forever is how long the kernel may keep what it was told; changes are announced.
+const forever = 365 * 24 * time.Hour
+
+// entry answers a lookup: it counts one reference. The caller holds filesystem.mu.
+func (fs *filesystem) entry(in *inode, out *fuse.EntryOut) fuse.Status {
+	in.mu.Lock()
+	st := fs.attr(in, &out.Attr)
+	guarded := len(in.guards) > 0
+	in.mu.Unlock()
+	if !st.Ok() {
+		return st
+	}
+	in.lookups++
+	out.NodeId = in.id
+	out.SetEntryTimeout(forever)
+	out.SetAttrTimeout(forever)
+	if guarded {
+		out.SetAttrTimeout(0)
+	}
+	if in.alt != nil {
+		// Nothing announces when a version stops being shown beside.
+		out.SetEntryTimeout(time.Second)
+		out.SetAttrTimeout(time.Second)
+	}
+	return fuse.OK
+}

@@ -1,0 +1,305 @@
+package fs
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/fs/guardian"
+)
+
+// queue runs what must not run in a handler or under its locks: telling the
+// kernel, showing what came from elsewhere, poking watchers. One goroutine, in
+// order; timers only put things into it.
+type queue struct {
+	mu     sync.Mutex
+	wake   *sync.Cond
+	list   []func()
+	timers map[*time.Timer]func()
+	closed bool
+	idle   sync.WaitGroup
+}
+
+func newQueue() *queue {
+	q := &queue{timers: map[*time.Timer]func(){}}
+	q.wake = sync.NewCond(&q.mu)
+	q.idle.Go(q.run)
+	return q
+}
+
+func (q *queue) put(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.list = append(q.list, f)
+		q.wake.Signal()
+	}
+}
+
+// later puts f into the queue after d.
+func (q *queue) later(d time.Duration, f func()) {
+	if d <= 0 {
+		q.put(f)
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		q.mu.Lock()
+		delete(q.timers, t)
+		q.mu.Unlock()
+		q.put(f)
+	})
+	q.timers[t] = f
+}
+
+// flush waits until what was put before it is done.
+func (q *queue) flush() {
+	done := make(chan struct{})
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return
+	}
+	q.list = append(q.list, func() { close(done) })
+	q.wake.Signal()
+	q.mu.Unlock()
+	<-done
+}
+
+// close drops timers, finishes what is in the queue and ends the goroutine.
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	for t := range q.timers {
+		t.Stop()
+	}
+	clear(q.timers)
+	q.wake.Signal()
+	q.mu.Unlock()
+	q.idle.Wait()
+}
+
+func (q *queue) run() {
+	for {
+		q.mu.Lock()
+		for len(q.list) == 0 && !q.closed {
+			q.wake.Wait()
+		}
+		batch := q.list
+		q.list = nil
+		q.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for _, f := range batch {
+			f()
+		}
+	}
+}
+
+func (fs *filesystem) later(d time.Duration, f func()) { fs.queue.later(d, f) }
+
+// notice takes up what changed in the folder. What this mount did itself the
+// kernel knows, but for names that other names' changes brought.
+func (fs *filesystem) notice(n crdt.Notice) {
+	if o, ok := n.Origin.(origin); ok && o.fs == fs {
+		return
+	}
+	if len(n.Changes) == 0 {
+		return
+	}
+	fs.queue.put(func() {
+		for _, c := range n.Changes {
+			fs.changed(c)
+		}
+	})
+}
+
+// changed shows one change from elsewhere. It runs on the queue.
+func (fs *filesystem) changed(c crdt.Change) {
+	if c.What&crdt.PlaceChanged != 0 {
+		fs.moved(c)
+	}
+	fs.mu.RLock()
+	in := fs.nodes[key(c.Node, nil)]
+	fs.mu.RUnlock()
+	switch {
+	case c.What&crdt.ContentChanged != 0 && in != nil:
+		in.mu.Lock()
+		in.stale = in.loaded
+		in.mu.Unlock()
+		fs.refresh(in)
+	case c.What&crdt.ContentChanged != 0:
+		fs.touchPoke(c.Node)
+	case c.What&crdt.AttrChanged != 0 && in != nil:
+		fs.reattr(in)
+	}
+}
+
+// reattr shows changed attributes.
+func (fs *filesystem) reattr(in *inode) {
+	in.mu.Lock()
+	if info, err := fs.folder.Get(in.node); err == nil && in.loaded && in.sess == nil && info.Version.Equal(in.version) {
+		if !in.saved || !in.savedVersion.Equal(in.version) || info.Mtime.After(in.savedMtime) {
+			in.mtime = info.Mtime
+			in.saved = false
+		}
+	}
+	in.mu.Unlock()
+	fs.server.InodeNotify(in.id, -1, 0)
+}
+
+// held tells how long the newer version must still wait, and false if it need
+// not. The caller holds in.mu.
+func (in *inode) held(now time.Time) (time.Duration, bool) {
+	if s := in.sess; s != nil && (s.dirty || in.placed > 0) {
+		return 0, true // publication, or the writer's close, asks again
+	}
+	var until time.Time
+	if in.holdUntil.After(now) {
+		until = in.holdUntil
+	}
+	if in.readers > 0 {
+		if t := in.lastRead.Add(holdRead); t.After(until) {
+			until = t
+		}
+	}
+	if in.heldSince.IsZero() {
+		in.heldSince = now
+	}
+	if last := in.heldSince.Add(holdAtMost); until.After(last) {
+		until = last
+	}
+	return until.Sub(now), until.After(now)
+}
+
+// refresh shows the folder's version if nothing holds it back. It runs on the
+// queue.
+func (fs *filesystem) refresh(in *inode) {
+	in.mu.Lock()
+	if in.gone || !in.bound {
+		in.mu.Unlock()
+		return
+	}
+	if !in.loaded {
+		in.stale = false
+		in.mu.Unlock()
+		fs.guard(in, nil)
+		fs.server.InodeNotify(in.id, 0, 0)
+		fs.touchPoke(in.node)
+		return
+	}
+	if !in.stale {
+		in.mu.Unlock()
+		return
+	}
+	if wait, held := in.held(time.Now()); held {
+		in.mu.Unlock()
+		if wait > 0 {
+			fs.later(wait, func() { fs.refresh(in) })
+		}
+		return
+	}
+	c, err := fs.folder.Content(in.node)
+	if err != nil || c.Version.Equal(in.version) {
+		in.stale, in.heldSince = false, time.Time{}
+		in.mu.Unlock()
+		return
+	}
+	old := shown{in.version, in.size(), in.mtime}
+	if in.sess != nil {
+		fs.endSession(in) // clean, and nobody writes at offsets of their own
+	}
+	if err := fs.show(in, c); err != nil {
+		in.mu.Unlock()
+		fs.log.Warn("show what came", "err", err)
+		return
+	}
+	in.before, in.flipping, in.shownLast = old.version, true, &old
+	in.mu.Unlock()
+
+	fs.guard(in, &old)
+	fs.server.InodeNotify(in.id, 0, 0)
+
+	in.mu.Lock()
+	in.before, in.flipping = nil, false
+	if in.idle() {
+		in.unload()
+	}
+	in.mu.Unlock()
+	fs.touchPoke(in.node)
+}
+
+// hold keeps what the folder merged from being shown for a moment after a save.
+// The caller holds in.mu.
+func (fs *filesystem) hold(in *inode, v crdt.Version) {
+	now := time.Now()
+	if in.holdUntil.Before(now) {
+		in.heldSince = now
+	}
+	in.holdUntil = now.Add(holdSave)
+	if info, err := fs.folder.Get(in.node); err == nil && !info.Version.Equal(v) {
+		in.stale = true
+		fs.later(holdSave, func() { fs.refresh(in) })
+	}
+}
+
+// moved tells the kernel of a name that came, went or changed. It runs on the
+// queue.
+func (fs *filesystem) moved(c crdt.Change) {
+	fs.mu.Lock()
+	before, after := fs.nodes[key(c.Before.Dir, nil)], fs.nodes[key(c.After.Dir, nil)]
+	in := fs.nodes[key(c.Node, nil)]
+	var id uint64
+	if in != nil {
+		id = in.id
+		if !c.After.Visible {
+			fs.detach(in)
+			fs.unbindGone(in)
+		} else if in.gone {
+			in.mu.Lock()
+			in.gone = false
+			in.mu.Unlock()
+		}
+	}
+	fs.mu.Unlock()
+	if c.Before.Visible && before != nil {
+		fs.touched(before)
+		if !c.After.Visible && id != 0 {
+			fs.poke(guardian.Poke{Op: guardian.Remove, Kind: pokeKind(in), Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name)}, func() {
+				fs.server.DeleteNotify(before.id, id, c.Before.Name)
+			})
+		} else {
+			fs.server.EntryNotify(before.id, c.Before.Name)
+		}
+		fs.server.InodeNotify(before.id, -1, 0)
+	}
+	if c.After.Visible && after != nil {
+		fs.touched(after)
+		fs.server.EntryNotify(after.id, c.After.Name)
+		fs.server.InodeNotify(after.id, -1, 0)
+		if !c.Before.Visible {
+			fs.createPoke(c.Node, after, c.After.Name)
+		}
+	}
+}
+
+func (fs *filesystem) update(f func(*crdt.Tx) error) error {
+	return fs.folder.UpdateAs(origin{fs}, f)
+}
+
+// shown is what a view showed, for processes that go on seeing it.
+type shown struct {
+	version crdt.Version
+	size    int64
+	mtime   time.Time
+}
+
+var _ fuse.RawFileSystem = (*filesystem)(nil)

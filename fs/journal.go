@@ -1,0 +1,273 @@
+package fs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// A record is what a restart must know of one thing that was begun and is not
+// yet in the folder: a write session, whose bytes are in the file of its
+// number, or a removal or rename that waits.
+type record struct {
+	ID     uint64       `cbor:"1,keyasint"`
+	Kind   recordKind   `cbor:"2,keyasint"`
+	Node   crdt.NodeID  `cbor:"3,keyasint"`           // zero: a file that is not in the folder yet
+	Parent crdt.NodeID  `cbor:"4,keyasint"`           // where it is, or is to be
+	Name   string       `cbor:"5,keyasint"`           //
+	Path   string       `cbor:"6,keyasint,omitempty"` // for people
+	Mode   uint32       `cbor:"7,keyasint,omitempty"`
+	Base   crdt.Version `cbor:"8,keyasint,omitempty"` // what the bytes were made from, as far as known
+	Object bool         `cbor:"9,keyasint,omitempty"` // the base is not a text
+
+	// Truncated: what was there is gone from the bytes, and the writer has not finished.
+	Truncated bool `cbor:"10,keyasint,omitempty"`
+	// Appended: the file holds only bytes to be added at the end.
+	Appended bool `cbor:"11,keyasint,omitempty"`
+	// Synced: the writer asked with fsync that these bytes last.
+	Synced bool `cbor:"12,keyasint,omitempty"`
+	// Mark names the count of appended bytes that are in the folder already.
+	Mark uint64 `cbor:"13,keyasint,omitempty"`
+}
+
+type recordKind uint8
+
+const (
+	sessionRecord recordKind = iota + 1
+	moveRecord
+	removeRecord
+)
+
+// journal holds the records of one folder in one append-only file, and the
+// sessions' bytes beside it. A record is with the kernel when put returns, so
+// it survives the death of the process; sync makes it survive a loss of power.
+type journal struct {
+	dir string
+
+	mu   sync.Mutex
+	file *os.File
+	size int64
+	next uint64
+	live map[uint64]record
+}
+
+const (
+	journalName = "journal"
+	frameHead   = 8 // length, checksum
+	maxRecord   = 1 << 20
+	compactAt   = 1 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// change is one frame of the file.
+type change struct {
+	Put  *record `cbor:"1,keyasint,omitempty"`
+	Drop uint64  `cbor:"2,keyasint,omitempty"`
+}
+
+// openJournal reads the journal in dir, which it makes if need be. A frame cut
+// short by a crash ends it: nothing after it was ever answered.
+func openJournal(dir string) (*journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("journal %s: %w", dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, journalName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w", dir, err)
+	}
+	j := &journal{dir: dir, file: f, live: map[uint64]record{}}
+	if err := j.load(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("journal %s: %w", dir, err)
+	}
+	return j, nil
+}
+
+func (j *journal) load() error {
+	b, err := os.ReadFile(j.file.Name())
+	if err != nil {
+		return err
+	}
+	j.live, j.size = decodeJournal(b)
+	if err := j.file.Truncate(j.size); err != nil {
+		return err
+	}
+	for id := range j.live {
+		j.next = max(j.next, id)
+	}
+	// A number is not used again while a file of it is there.
+	entries, err := os.ReadDir(j.dir)
+	for _, e := range entries {
+		var id uint64
+		if _, err := fmt.Sscanf(e.Name(), "%d", &id); err == nil {
+			j.next = max(j.next, id)
+		}
+	}
+	return err
+}
+
+// decodeJournal replays frames and tells how many bytes of b are whole.
+func decodeJournal(b []byte) (map[uint64]record, int64) {
+	live := map[uint64]record{}
+	at := 0
+	for len(b)-at >= frameHead {
+		n := int(binary.LittleEndian.Uint32(b[at:]))
+		sum := binary.LittleEndian.Uint32(b[at+4:])
+		if n == 0 || n > maxRecord || n > len(b)-at-frameHead {
+			break
+		}
+		payload := b[at+frameHead : at+frameHead+n]
+		var c change
+		if crc32.Checksum(payload, castagnoli) != sum || cbor.Unmarshal(payload, &c) != nil {
+			break
+		}
+		if c.Put != nil {
+			live[c.Put.ID] = *c.Put
+		} else {
+			delete(live, c.Drop)
+		}
+		at += frameHead + n
+	}
+	return live, int64(at)
+}
+
+func encodeFrame(c change) ([]byte, error) {
+	payload, err := cbor.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, frameHead, frameHead+len(payload))
+	binary.LittleEndian.PutUint32(b, uint32(len(payload)))
+	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(payload, castagnoli))
+	return append(b, payload...), nil
+}
+
+// number gives a new record its number.
+func (j *journal) number() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.next++
+	return j.next
+}
+
+// put writes a record, new or changed.
+func (j *journal) put(r record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.write(change{Put: &r}); err != nil {
+		return err
+	}
+	j.live[r.ID] = r
+	return nil
+}
+
+// drop ends a record: what it told of is in the folder, or is not wanted.
+func (j *journal) drop(id uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, ok := j.live[id]; !ok {
+		return nil
+	}
+	delete(j.live, id)
+	if len(j.live) == 0 {
+		err := j.file.Truncate(0)
+		if err == nil {
+			j.size = 0
+		}
+		return err
+	}
+	if j.size > compactAt && j.size > int64(len(j.live))*1024 {
+		return j.compact()
+	}
+	return j.write(change{Drop: id})
+}
+
+func (j *journal) write(c change) error {
+	b, err := encodeFrame(c)
+	if err != nil {
+		return err
+	}
+	if _, err := j.file.WriteAt(b, j.size); err != nil {
+		return fmt.Errorf("journal %s: %w", j.dir, err)
+	}
+	j.size += int64(len(b))
+	return nil
+}
+
+// compact writes what is live to a new file that takes the old one's place.
+func (j *journal) compact() error {
+	var b []byte
+	for _, r := range j.live {
+		frame, err := encodeFrame(change{Put: &r})
+		if err != nil {
+			return err
+		}
+		b = append(b, frame...)
+	}
+	path := filepath.Join(j.dir, journalName)
+	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("journal %s: %w", j.dir, err)
+	}
+	j.file.Close()
+	j.file, j.size = f, int64(len(b))
+	return nil
+}
+
+// sync makes the records, and the names of the sessions' files, durable.
+func (j *journal) sync() error {
+	j.mu.Lock()
+	fd, err := syscall.Dup(int(j.file.Fd()))
+	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	d, err := syscall.Open(j.dir, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(d)
+	return errors.Join(syscall.Fdatasync(fd), syscall.Fsync(d))
+}
+
+// path is where a session's bytes are.
+func (j *journal) path(id uint64) string { return filepath.Join(j.dir, fmt.Sprintf("%d", id)) }
+
+// records lists what is live.
+func (j *journal) records() []record {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := make([]record, 0, len(j.live))
+	for _, r := range j.live {
+		out = append(out, r)
+	}
+	return out
+}
+
+func (j *journal) close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.file.Close()
+}

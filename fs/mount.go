@@ -1,0 +1,324 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// Options for a mount.
+type Options struct {
+	Logger  *slog.Logger // nil: nothing is logged
+	Watcher Watcher      // nil: programs that watch files hear nothing of changes from elsewhere
+	Debug   bool         // log every request
+}
+
+// The kinds of errors of Mount.
+var (
+	ErrNoFUSE     = errors.New("this system offers no FUSE")
+	ErrNotEmpty   = errors.New("mount point is not an empty directory")
+	ErrPermission = errors.New("no permission to mount")
+	ErrBusy       = errors.New("mount is in use")
+)
+
+// Server is a folder that is mounted.
+type Server struct {
+	fs     *filesystem
+	raw    *fuse.Server
+	point  string
+	served chan struct{}
+	end    sync.Once
+}
+
+// filesystem answers the kernel's requests.
+type filesystem struct {
+	fuse.RawFileSystem // answers ENOSYS to what is not implemented
+
+	home    *crdt.Home
+	folder  *crdt.Folder
+	log     *slog.Logger
+	watcher Watcher
+	owner   fuse.Owner
+	started time.Time
+	server  *fuse.Server
+
+	journal  *journal
+	reads    *readTable
+	resolver *resolver
+	queue    *queue
+	cancel   func() // ends the subscription
+
+	local        fuse.RawFileSystem
+	localRootDir string
+
+	mu         sync.RWMutex
+	root       *inode
+	inodes     map[uint64]*inode
+	nodes      map[nodeKey]*inode
+	over       map[place]*inode
+	overIn     map[uint64]map[string]*inode
+	waits      map[place]*waiting
+	expecting  map[place]crdt.NodeID // names that the guardian is about to make known
+	handles    map[uint64]*handle
+	lastID     uint64
+	lastHandle uint64
+
+	ripeMu   sync.Mutex
+	ripening map[*inode]time.Time
+}
+
+// sessionsDir is where a folder's journal and sessions are.
+func sessionsDir(h *crdt.Home, f *crdt.Folder) string {
+	return filepath.Join(h.Dir(), "sessions", f.ID().String())
+}
+
+// Mount shows a folder at point, an empty directory. The mount is the calling
+// user's alone, without set-user-ID programs and devices. Recover is to be
+// called first.
+func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, error) {
+	if err := checkPoint(point); err != nil {
+		return nil, err
+	}
+	point, err := filepath.Abs(point)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", point, err)
+	}
+	fs, err := newFilesystem(f, h, o)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", point, err)
+	}
+	raw, err := fuse.NewServer(fs, point, mountOptions(f, o))
+	if err != nil {
+		fs.close()
+		return nil, mountError(point, err)
+	}
+	closeOnExec()
+	s := &Server{fs: fs, raw: raw, point: point, served: make(chan struct{})}
+	fs.server = raw
+	fs.local.Init(raw)
+	fs.cancel = f.Subscribe(fs.notice)
+	go func() {
+		defer close(s.served)
+		raw.Serve()
+		s.finish()
+	}()
+	if err := raw.WaitMount(); err != nil {
+		raw.Unmount()
+		return nil, mountError(point, err)
+	}
+	return s, nil
+}
+
+func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error) {
+	fs := &filesystem{
+		RawFileSystem: fuse.NewDefaultRawFileSystem(),
+		home:          h, folder: f, log: o.Logger, watcher: o.Watcher,
+		owner: fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}, started: time.Now(),
+		inodes: map[uint64]*inode{}, nodes: map[nodeKey]*inode{}, over: map[place]*inode{},
+		overIn: map[uint64]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{},
+		handles: map[uint64]*handle{}, ripening: map[*inode]time.Time{},
+		localRootDir: filepath.Join(h.Dir(), "local", f.ID().String()),
+	}
+	if fs.log == nil {
+		fs.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if fs.local, err = newLocal(fs.localRootDir); err != nil {
+		return nil, err
+	}
+	if fs.journal, err = openJournal(sessionsDir(h, f)); err != nil {
+		return nil, err
+	}
+	fs.reads, fs.resolver, fs.queue = newReadTable(), newResolver(), newQueue()
+	fs.root = fs.add(&inode{kind: crdt.Dir, node: crdt.Root, bound: true, ino: fuse.FUSE_ROOT_ID})
+	fs.nodes[key(crdt.Root, nil)] = fs.root
+	return fs, nil
+}
+
+func mountOptions(f *crdt.Folder, o Options) *fuse.MountOptions {
+	m := &fuse.MountOptions{
+		Name: "sheaf", FsName: "sheaf",
+		Options:           []string{"default_permissions", "nosuid", "nodev"},
+		DirectMountStrict: os.Geteuid() == 0, // else fusermount3
+		MaxWrite:          1 << 20,
+		MaxReadAhead:      1 << 20,
+		MaxBackground:     64,
+		Debug:             o.Debug,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
+	}
+	return m
+}
+
+// checkPoint makes sure that nothing is hidden by the mount.
+func checkPoint(point string) error {
+	entries, err := os.ReadDir(point)
+	switch {
+	case errors.Is(err, syscall.ENOTCONN):
+		return &crdt.Error{Op: "mount", Path: point, Kind: ErrNotEmpty, Err: err, Hint: "a dead mount is there: run umount -l " + point}
+	case errors.Is(err, os.ErrNotExist):
+		return &crdt.Error{Op: "mount", Path: point, Kind: crdt.ErrNotExist, Hint: "make the directory first"}
+	case errors.Is(err, os.ErrPermission):
+		return &crdt.Error{Op: "mount", Path: point, Kind: ErrPermission, Err: err, Hint: "choose a directory of your own"}
+	case err != nil:
+		return &crdt.Error{Op: "mount", Path: point, Kind: ErrNotEmpty, Err: err, Hint: "choose an empty directory"}
+	case len(entries) > 0:
+		return &crdt.Error{Op: "mount", Path: point, Kind: ErrNotEmpty, Hint: "choose an empty directory, or move what is in it away"}
+	}
+	return nil
+}
+
+func mountError(point string, err error) error {
+	e := &crdt.Error{Op: "mount", Path: point, Kind: ErrPermission, Err: err}
+	switch _, fuseErr := os.Stat("/dev/fuse"); {
+	case fuseErr != nil, errors.Is(err, syscall.ENODEV):
+		e.Kind, e.Hint = ErrNoFUSE, "load the fuse kernel module; in a container, pass the device /dev/fuse in"
+	case strings.Contains(err.Error(), "executable file not found"):
+		e.Kind, e.Hint = ErrNoFUSE, "install the package fuse3, which has fusermount3"
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
+		e.Hint = "mounting needs fusermount3 (package fuse3), or the capability CAP_SYS_ADMIN"
+	}
+	return e
+}
+
+// closeOnExec keeps /dev/fuse from our children: one that held it would keep
+// the connection alive, and every program in the mount hanging, after we died.
+func closeOnExec() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && to == "/dev/fuse" {
+			var fd int
+			if _, err := fmt.Sscan(e.Name(), &fd); err == nil {
+				syscall.CloseOnExec(fd)
+			}
+		}
+	}
+}
+
+// String names the filesystem in logs.
+func (fs *filesystem) String() string { return "sheaf" }
+
+// Point is where the folder is mounted, absolute.
+func (s *Server) Point() string { return s.point }
+
+// OpenFiles lists the paths of files that programs have open for writing.
+func (s *Server) OpenFiles() []string {
+	fs := s.fs
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	seen := map[*inode]bool{}
+	var out []string
+	for _, h := range fs.handles {
+		if h.writes() && !h.poke && !seen[h.in] && !h.in.gone {
+			seen[h.in] = true
+			out = append(out, fs.pathOf(h.in))
+		}
+	}
+	return out
+}
+
+// Flush publishes what is written but not published yet, files being written
+// included, but for those that were only truncated so far.
+func (s *Server) Flush() error { return s.fs.flush() }
+
+func (fs *filesystem) flush() error {
+	fs.mu.Lock()
+	errs := []error{fs.settleLocked()}
+	list := make([]*inode, 0, len(fs.inodes))
+	for _, in := range fs.inodes {
+		if in.kind == crdt.File {
+			list = append(list, in)
+		}
+	}
+	fs.mu.Unlock()
+	var drafts []*inode
+	for _, in := range list {
+		in.mu.Lock()
+		switch {
+		case in.gone:
+		case !in.bound && in.parent != nil:
+			drafts = append(drafts, in)
+		case in.sess != nil && in.sess.dirty && (in.sess.wrote || in.writers == 0):
+			errs = append(errs, fs.publish(in))
+		}
+		in.mu.Unlock()
+	}
+	for in, err := range fs.publishNew(drafts) {
+		errs = append(errs, fmt.Errorf("publish %s: %w", in.name, err))
+	}
+	return errors.Join(errs...)
+}
+
+// Wait returns when the folder is unmounted, by us or by others, and everything
+// written is published or kept for the next start.
+func (s *Server) Wait() { <-s.served }
+
+// Unmount publishes what is written and unmounts. While programs have files
+// open or stand in the folder it fails with ErrBusy; ctx bounds how long it
+// tries.
+func (s *Server) Unmount(ctx context.Context) error {
+	if err := s.fs.flush(); err != nil {
+		s.fs.log.Error("publish before unmounting", "err", err)
+	}
+	if s.fs.watcher != nil {
+		s.fs.watcher.Stop()
+	}
+	for {
+		err := s.raw.Unmount()
+		if err == nil {
+			s.Wait()
+			return nil
+		}
+		select {
+		case <-s.served:
+			return nil
+		case <-ctx.Done():
+			return &crdt.Error{Op: "unmount", Path: s.point, Kind: ErrBusy, Err: err, Hint: "close the programs that use it: fuser -vm " + s.point}
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// finish publishes and lets go of everything, once nobody asks any more.
+func (s *Server) finish() { s.end.Do(s.fs.close) }
+
+func (fs *filesystem) close() {
+	if fs.server != nil {
+		if err := fs.flush(); err != nil {
+			fs.log.Error("publish at the end", "err", err)
+		}
+	}
+	if fs.cancel != nil {
+		fs.cancel()
+	}
+	fs.queue.close()
+	fs.resolver.close()
+	fs.mu.Lock()
+	for _, in := range fs.inodes {
+		in.mu.Lock()
+		in.unload()
+		if in.sess != nil {
+			in.sess.closeFiles()
+			in.sess = nil
+		}
+		in.mu.Unlock()
+	}
+	fs.mu.Unlock()
+	if err := fs.journal.close(); err != nil {
+		fs.log.Error("close the journal", "err", err)
+	}
+	fs.local.OnUnmount()
+}

@@ -1,0 +1,394 @@
+package fs
+
+import (
+	"os"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// A name in a directory is, in this order: a file that is not in the folder yet
+// or that a rename will bring (over), nothing if a removal or rename of it
+// waits (waits), else what the folder says.
+
+// place is a name in a directory.
+type place struct {
+	dir  uint64 // the directory's inode
+	name string
+}
+
+func at(dir *inode, name string) place { return place{dir.id, name} }
+
+// find is what a name stands for: an inode, or what the folder says. The caller
+// holds filesystem.mu.
+func (fs *filesystem) find(dir *inode, name string) (*inode, error) {
+	if in := fs.over[at(dir, name)]; in != nil {
+		return in, nil
+	}
+	if fs.waits[at(dir, name)] != nil {
+		return nil, crdt.ErrNotExist
+	}
+	info, err := fs.folder.Lookup(dir.node, name)
+	if err != nil {
+		return nil, err
+	}
+	return fs.inodeFor(info), nil
+}
+
+// put makes a name stand for an inode that the folder does not have there. The
+// caller holds filesystem.mu and in.mu.
+func (fs *filesystem) put(in *inode, dir *inode, name string) {
+	fs.hide(in)
+	in.parent, in.name = dir, name
+	fs.over[at(dir, name)] = in
+	if fs.overIn[dir.id] == nil {
+		fs.overIn[dir.id] = map[string]*inode{}
+	}
+	fs.overIn[dir.id][name] = in
+}
+
+// hide takes back put. The caller holds filesystem.mu and in.mu.
+func (fs *filesystem) hide(in *inode) {
+	if in.parent == nil {
+		return
+	}
+	p := at(in.parent, in.name)
+	if fs.over[p] == in {
+		delete(fs.over, p)
+		if m := fs.overIn[p.dir]; m != nil {
+			if delete(m, p.name); len(m) == 0 {
+				delete(fs.overIn, p.dir)
+			}
+		}
+	}
+	in.parent, in.name = nil, ""
+}
+
+// directory finds a directory that names may be made in.
+func (fs *filesystem) directory(id uint64) (*inode, fuse.Status) {
+	dir := fs.inodes[id]
+	switch {
+	case dir == nil:
+		return nil, fuse.ENOENT
+	case dir.kind != crdt.Dir:
+		return nil, fuse.ENOTDIR
+	case dir.gone:
+		return nil, fuse.ENOENT
+	}
+	return dir, fuse.OK
+}
+
+// Lookup implements fuse.RawFileSystem.
+func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	if toLocal(h) {
+		return fs.localEntry(fs.local.Lookup(cancel, h, name, out), out)
+	}
+	if st := checkName(name); !st.Ok() {
+		return st
+	}
+	if isLocal(name) {
+		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
+			return fs.local.Lookup(cancel, h, name, out)
+		}, out)
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	dir, st := fs.directory(h.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	if fs.expected(h.Pid, dir, name) {
+		return fuse.ENOENT // so that the guardian's mknod comes through to us
+	}
+	in, err := fs.find(dir, name)
+	if st := status(err); st == fuse.ENOENT {
+		// The kernel may remember that there is nothing.
+		out.SetEntryTimeout(forever)
+		return fuse.OK
+	} else if !st.Ok() {
+		return st
+	}
+	return fs.entry(in, out)
+}
+
+// dirent is one line of a directory.
+type dirent struct {
+	name string
+	info crdt.Info
+	in   *inode // instead of info
+}
+
+// list is what a directory shows. The caller holds filesystem.mu for reading.
+func (fs *filesystem) list(dir *inode) ([]dirent, error) {
+	infos, err := fs.folder.ReadDir(dir.node)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]dirent, 0, len(infos)+len(fs.overIn[dir.id]))
+	for _, i := range infos {
+		p := at(dir, i.Name)
+		if fs.waits[p] == nil && fs.over[p] == nil && !isLocal(i.Name) {
+			out = append(out, dirent{name: i.Name, info: i})
+		}
+	}
+	if extra := fs.overIn[dir.id]; len(extra) > 0 {
+		for name, in := range extra {
+			out = append(out, dirent{name: name, in: in})
+		}
+		sort.Slice(out, func(a, b int) bool { return out[a].name < out[b].name })
+	}
+	return out, nil
+}
+
+// OpenDir implements fuse.RawFileSystem.
+func (fs *filesystem) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.local.OpenDir(cancel, in, out)
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	dir := fs.inodes[in.NodeId]
+	if dir == nil {
+		return fuse.ENOENT
+	}
+	out.Fh = fs.open(&handle{in: dir, flags: in.Flags})
+	return fuse.OK
+}
+
+// ReadDir implements fuse.RawFileSystem.
+func (fs *filesystem) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.local.ReadDir(cancel, in, out)
+	}
+	return fs.readDir(in, func(e fuse.DirEntry, _ dirent) bool { return out.AddDirEntry(e) })
+}
+
+// ReadDirPlus implements fuse.RawFileSystem.
+func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.localReadDirPlus(cancel, in, out)
+	}
+	return fs.readDir(in, func(e fuse.DirEntry, d dirent) bool {
+		eo := out.AddDirLookupEntry(e)
+		if eo == nil {
+			return false
+		}
+		if e.Name == "." || e.Name == ".." || d.name == "" {
+			return true
+		}
+		// What went away since the listing has no number: the kernel will ask.
+		if n, err := fs.find(fs.handles[in.Fh].in, d.name); err == nil && !isLocal(d.name) {
+			_ = fs.entry(n, eo)
+		}
+		return true
+	})
+}
+
+// readDir lists from the snapshot that was taken at offset 0, so that every
+// name that stays is seen once.
+func (fs *filesystem) readDir(in *fuse.ReadIn, add func(fuse.DirEntry, dirent) bool) fuse.Status {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	h := fs.handles[in.Fh]
+	if h == nil {
+		return fuse.EBADF
+	}
+	if h.in.gone {
+		return fuse.OK
+	}
+	if in.Offset == 0 || h.list == nil {
+		list, err := fs.list(h.in)
+		if err != nil {
+			return status(err)
+		}
+		h.list = append([]dirent{{name: "."}, {name: ".."}}, list...)
+		for _, e := range fs.localNames(h.in) {
+			d := dirent{name: e.Name(), info: crdt.Info{Kind: crdt.File}}
+			if e.IsDir() {
+				d.info.Kind = crdt.Dir
+			} else if e.Type()&os.ModeSymlink != 0 {
+				d.info.Kind = crdt.Symlink
+			}
+			h.list = append(h.list, d)
+		}
+	}
+	for i := in.Offset; i < uint64(len(h.list)); i++ {
+		d := h.list[i]
+		e := fuse.DirEntry{Name: d.name, Off: i + 1, Mode: syscall.S_IFDIR, Ino: h.in.ino}
+		if d.name != "." && d.name != ".." {
+			e.Mode, e.Ino = fs.direntMode(d)
+		}
+		if !add(e, d) {
+			break
+		}
+	}
+	return fuse.OK
+}
+
+func (fs *filesystem) direntMode(d dirent) (mode uint32, ino uint64) {
+	kind := d.info.Kind
+	if d.in != nil {
+		kind, ino = d.in.kind, d.in.ino
+	} else {
+		var alt crdt.Version
+		if d.info.Alt {
+			alt = d.info.Version
+		}
+		if in := fs.nodes[key(d.info.Node, alt)]; in != nil {
+			ino = in.ino
+		} else {
+			ino = fs.inoFor(d.info.Node, alt)
+		}
+	}
+	switch kind {
+	case crdt.Dir:
+		return syscall.S_IFDIR, ino
+	case crdt.Symlink:
+		return syscall.S_IFLNK, ino
+	}
+	return syscall.S_IFREG, ino
+}
+
+// ReleaseDir implements fuse.RawFileSystem.
+func (fs *filesystem) ReleaseDir(in *fuse.ReleaseIn) {
+	if toLocal(&in.InHeader) {
+		fs.local.ReleaseDir(in)
+		return
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if h := fs.handles[in.Fh]; h != nil {
+		delete(fs.handles, in.Fh)
+		h.in.handles--
+		fs.release(h.in)
+	}
+}
+
+// FsyncDir implements fuse.RawFileSystem.
+func (fs *filesystem) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.local.FsyncDir(cancel, in)
+	}
+	if err := fs.journal.sync(); err != nil {
+		return status(err)
+	}
+	return status(fs.folder.Sync())
+}
+
+// Mkdir implements fuse.RawFileSystem.
+func (fs *filesystem) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	if toLocal(&in.InHeader) {
+		return fs.localEntry(fs.local.Mkdir(cancel, in, name, out), out)
+	}
+	if isLocal(name) {
+		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
+			in.NodeId = h.NodeId
+			return fs.local.Mkdir(cancel, in, name, out)
+		}, out)
+	}
+	return fs.make(in.NodeId, in.Pid, name, out, func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error) {
+		return tx.Mkdir(dir, name, in.Mode&0o7777)
+	})
+}
+
+// Symlink implements fuse.RawFileSystem.
+func (fs *filesystem) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	if toLocal(h) {
+		return fs.localEntry(fs.local.Symlink(cancel, h, target, name, out), out)
+	}
+	if isLocal(name) {
+		return fs.localRoot(cancel, h, name, true, func(h *fuse.InHeader) fuse.Status {
+			return fs.local.Symlink(cancel, h, target, name, out)
+		}, out)
+	}
+	return fs.make(h.NodeId, h.Pid, name, out, func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error) {
+		return tx.Symlink(dir, name, target)
+	})
+}
+
+// make makes a directory or symlink, at once.
+func (fs *filesystem) make(dirID uint64, tid uint32, name string, out *fuse.EntryOut, f func(*crdt.Tx, crdt.NodeID) (crdt.NodeID, error)) fuse.Status {
+	if st := checkName(name); !st.Ok() {
+		return st
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	dir, st := fs.directory(dirID)
+	if !st.Ok() {
+		return st
+	}
+	if fs.expected(tid, dir, name) {
+		return fs.hand(dir, name, out)
+	}
+	if fs.over[at(dir, name)] != nil {
+		return fuse.Status(syscall.EEXIST)
+	}
+	if fs.waits[at(dir, name)] != nil {
+		if err := fs.settleLocked(); err != nil {
+			return status(err)
+		}
+	}
+	var node crdt.NodeID
+	err := fs.update(func(tx *crdt.Tx) (err error) {
+		node, err = f(tx, dir.node)
+		return err
+	})
+	if err != nil {
+		return status(err)
+	}
+	info, err := fs.folder.Get(node)
+	if err != nil {
+		return status(err)
+	}
+	fs.touched(dir)
+	return fs.entry(fs.inodeFor(info), out)
+}
+
+// touched sets the time of a directory whose names changed.
+func (fs *filesystem) touched(dir *inode) {
+	dir.mu.Lock()
+	dir.touch = time.Now()
+	dir.mu.Unlock()
+}
+
+// Readlink implements fuse.RawFileSystem.
+func (fs *filesystem) Readlink(cancel <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
+	if toLocal(h) {
+		return fs.local.Readlink(cancel, h)
+	}
+	in := fs.get(h.NodeId)
+	if in == nil || in.kind != crdt.Symlink {
+		return nil, fuse.EINVAL
+	}
+	info, err := fs.folder.Get(in.node)
+	if err != nil {
+		return nil, status(err)
+	}
+	return []byte(info.Target), fuse.OK
+}
+
+// Link implements fuse.RawFileSystem: a folder has no hard links.
+func (fs *filesystem) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	if in.NodeId&in.Oldnodeid&localBit != 0 {
+		in.NodeId, in.Oldnodeid = in.NodeId&^localBit, in.Oldnodeid&^localBit
+		return fs.localEntry(fs.local.Link(cancel, in, name, out), out)
+	}
+	if in.NodeId&localBit != in.Oldnodeid&localBit {
+		return fuse.EXDEV
+	}
+	return fuse.EPERM
+}
+
+// pathOf is where an inode is, for people and for the guardian. The caller
+// holds filesystem.mu.
+func (fs *filesystem) pathOf(in *inode) string {
+	if in.parent != nil {
+		return join(fs.folder.Path(in.parent.node), in.name)
+	}
+	return strings.TrimPrefix(fs.folder.Path(in.node), "/")
+}

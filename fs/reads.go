@@ -1,0 +1,133 @@
+package fs
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// reading is one process having been given one version of a file.
+type reading struct {
+	process
+	group   int
+	version crdt.Version
+	saved   bool // its own save: what it read before does not matter any more
+	at      time.Time
+}
+
+// readTable remembers which process was given which version of which file,
+// until the process ends and a while beyond: a temporary file may be renamed
+// over its target when its writer is gone.
+type readTable struct {
+	mu    sync.Mutex
+	nodes map[crdt.NodeID][]reading // oldest first
+	count int
+	sweep int // the count at which dead processes are looked for
+}
+
+const (
+	readsPerNode = 32
+	afterlife    = 10 * time.Minute // how long the reads of an ended process count
+	firstSweep   = 4096
+)
+
+func newReadTable() *readTable {
+	return &readTable{nodes: map[crdt.NodeID][]reading{}, sweep: firstSweep}
+}
+
+// read records that a process was given a version.
+func (t *readTable) read(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
+	t.add(node, reading{process: c.process, group: c.group, version: v, at: at})
+}
+
+// saved records that a process left a version.
+func (t *readTable) saved(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
+	t.add(node, reading{process: c.process, group: c.group, version: v, saved: true, at: at})
+}
+
+func (t *readTable) add(node crdt.NodeID, r reading) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.nodes[node]
+	before := len(list)
+	// A process's own save ends what it knew before; a second read of one
+	// version keeps the first one's place but not its age.
+	list = slices.DeleteFunc(list, func(o reading) bool {
+		return o.process == r.process && (r.saved || o.version.Equal(r.version) && !o.saved)
+	})
+	list = append(list, r)
+	if len(list) > readsPerNode {
+		list = dropOldest(list)
+	}
+	t.nodes[node] = list
+	t.count += len(list) - before
+	if t.count > t.sweep {
+		t.sweepLocked(r.at)
+	}
+}
+
+// dropOldest takes out the oldest reading of an ended process, else the oldest.
+func dropOldest(list []reading) []reading {
+	for i, r := range list[:len(list)-1] {
+		if !r.alive() {
+			return slices.Delete(list, i, i+1)
+		}
+	}
+	return slices.Delete(list, 0, 1)
+}
+
+func (t *readTable) sweepLocked(now time.Time) {
+	alive := map[process]bool{}
+	t.count = 0
+	for node, list := range t.nodes {
+		list = slices.DeleteFunc(list, func(r reading) bool {
+			if now.Sub(r.at) < afterlife {
+				return false
+			}
+			a, ok := alive[r.process]
+			if !ok {
+				a = r.alive()
+				alive[r.process] = a
+			}
+			return !a
+		})
+		if t.count += len(list); len(list) == 0 {
+			delete(t.nodes, node)
+		} else {
+			t.nodes[node] = list
+		}
+	}
+	t.sweep = max(firstSweep, 2*t.count)
+}
+
+// of lists what a process was given of a node since its last save (included),
+// oldest first.
+func (t *readTable) of(p process, node crdt.NodeID) []reading {
+	return t.pick(node, func(r reading) bool { return r.process == p })
+}
+
+// ofGroup is the same for a whole process group, such as a pipeline.
+func (t *readTable) ofGroup(group int, node crdt.NodeID) []reading {
+	if group == 0 {
+		return nil
+	}
+	return t.pick(node, func(r reading) bool { return r.group == group })
+}
+
+// served lists the versions of a node that anybody was given, oldest first.
+func (t *readTable) served(node crdt.NodeID) []reading {
+	return t.pick(node, func(reading) bool { return true })
+}
+
+func (t *readTable) pick(node crdt.NodeID, want func(reading) bool) (out []reading) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.nodes[node] {
+		if want(r) {
+			out = append(out, r)
+		}
+	}
+	return out
+}

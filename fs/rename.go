@@ -1,0 +1,486 @@
+package fs
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+const (
+	renameNoReplace = 1
+	renameExchange  = 2
+)
+
+// Rename implements fuse.RawFileSystem.
+func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	oldLocal := in.NodeId&localBit != 0 || isLocal(oldName)
+	newLocal := in.Newdir&localBit != 0 || isLocal(newName)
+	if oldLocal && newLocal {
+		return fs.localRename(cancel, in, oldName, newName)
+	}
+	if oldLocal || newLocal {
+		return fuse.EXDEV // the program copies instead
+	}
+	if st := checkName(newName); !st.Ok() {
+		return st
+	}
+	if in.Flags&^(renameNoReplace|renameExchange) != 0 || in.Flags == renameNoReplace|renameExchange {
+		return fuse.EINVAL
+	}
+	if fs.isPoke(in.Pid) {
+		return fuse.OK // the folder has it already
+	}
+	who := fs.resolver.see(in.Pid, true, nil)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	from, st := fs.directory(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	to, st := fs.directory(in.Newdir)
+	if !st.Ok() {
+		return st
+	}
+	src, err := fs.find(from, oldName)
+	if err != nil {
+		return status(err)
+	}
+	if src.alt != nil {
+		return fuse.EROFS
+	}
+	if in.Flags == renameExchange {
+		return status(fs.exchange(src, from, oldName, to, newName))
+	}
+	dst, err := fs.find(to, newName)
+	switch {
+	case err != nil && status(err) != fuse.ENOENT:
+		return status(err)
+	case err != nil:
+		dst = nil
+	case in.Flags == renameNoReplace:
+		return fuse.Status(syscall.EEXIST)
+	case dst == src:
+		return fuse.OK
+	case dst.alt != nil:
+		return fuse.EROFS
+	}
+	err = fs.rename(src, from, oldName, dst, to, newName, who)
+	if err == nil {
+		fs.touched(from)
+		fs.touched(to)
+		src.mu.Lock()
+		src.touch = time.Now()
+		src.mu.Unlock()
+	}
+	return status(err)
+}
+
+func (fs *filesystem) rename(src, from *inode, oldName string, dst, to *inode, newName string, who *caller) error {
+	w := fs.waits[at(to, newName)]
+	switch {
+	case dst != nil && src.kind == crdt.Dir && dst.kind != crdt.Dir:
+		return crdt.ErrNotDir
+	case dst != nil && src.kind != crdt.Dir && dst.kind == crdt.Dir:
+		return crdt.ErrIsDir
+	case src.kind == crdt.Dir:
+		return fs.renameDir(src, dst, to, newName)
+	case dst == nil && w != nil && w.in != src && src.kind == crdt.File && w.in.kind == crdt.File && w.by.related(who):
+		// The old file went aside a moment ago: this is a save.
+		return fs.renameRevive(src, from, oldName, w, who)
+	case dst == nil:
+		return fs.renameFree(src, from, oldName, to, newName, who)
+	case src.kind == crdt.File && dst.kind == crdt.File:
+		return fs.renameOver(src, from, oldName, dst, to, newName, who)
+	}
+	return fs.renameReplace(src, from, oldName, dst, to, newName)
+}
+
+// renameDir moves a directory at once.
+func (fs *filesystem) renameDir(src, dst, to *inode, newName string) error {
+	if err := fs.settleLocked(); err != nil {
+		return err
+	}
+	if dst != nil && fs.occupied(dst) {
+		return crdt.ErrNotEmpty
+	}
+	err := fs.update(func(tx *crdt.Tx) error {
+		if dst != nil {
+			if err := tx.Remove(dst.node); err != nil {
+				return err
+			}
+		}
+		return tx.Move(src.node, to.node, newName)
+	})
+	if err == nil && dst != nil {
+		fs.detach(dst)
+		fs.unbindGone(dst)
+	}
+	return err
+}
+
+// occupied tells whether a directory holds anything this device's programs see.
+func (fs *filesystem) occupied(dir *inode) bool {
+	list, err := fs.list(dir)
+	return err != nil || len(list) > 0 || len(fs.localNames(dir)) > 0
+}
+
+// renameFree takes a file to a name that is free.
+func (fs *filesystem) renameFree(src, from *inode, oldName string, to *inode, newName string, who *caller) error {
+	if !src.bound {
+		return fs.moveDraft(src, to, newName)
+	}
+	if src.parent != nil || fs.waits[at(to, newName)] != nil {
+		// It is under way already, or its new name is being freed: one thing after the other.
+		if err := fs.settleLocked(); err != nil {
+			return err
+		}
+	}
+	return fs.postpone(src, from, oldName, to, newName, who)
+}
+
+// moveDraft renames a file that is not in the folder yet.
+func (fs *filesystem) moveDraft(src, to *inode, newName string) error {
+	if fs.waits[at(to, newName)] != nil {
+		if err := fs.settleLocked(); err != nil {
+			return err
+		}
+	}
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	fs.put(src, to, newName)
+	if s := src.sess; s != nil {
+		fs.place(src, &s.record)
+		return fs.journal.put(s.record)
+	}
+	return nil
+}
+
+// renameOver is how many programs save: the bytes of src become a version of
+// dst's node, in the name of who wrote them, and src is no more.
+func (fs *filesystem) renameOver(src, from *inode, oldName string, dst, to *inode, newName string, who *caller) error {
+	if src.parent != nil && src.bound || dst.parent != nil && dst.bound {
+		if err := fs.settleLocked(); err != nil {
+			return err
+		}
+	}
+	if !dst.bound {
+		// Neither the old file nor, perhaps, the new one is in the folder.
+		fs.detach(dst)
+		dst.mu.Lock()
+		fs.hide(dst)
+		dst.mu.Unlock()
+		return fs.renameFree(src, from, oldName, to, newName, who)
+	}
+	dst.mu.Lock()
+	err := fs.publish(dst)
+	node := dst.node
+	base := dst.version
+	dst.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if base == nil {
+		if info, err := fs.folder.Get(node); err == nil {
+			base = info.Version
+		}
+	}
+	if err := fs.commitOver(src, node, base, who); err != nil {
+		return err
+	}
+	fs.detach(dst)
+	fs.adopt(src, node, dst)
+	return nil
+}
+
+// renameRevive is the same where the old file was renamed away or removed first.
+func (fs *filesystem) renameRevive(src, from *inode, oldName string, w *waiting, who *caller) error {
+	if src.parent != nil && src.bound {
+		if err := fs.settleLocked(); err != nil {
+			return err
+		}
+		return fs.postpone(src, from, oldName, w.dir, w.name, who)
+	}
+	old := w.in
+	old.mu.Lock()
+	err := fs.keepOld(w)
+	base := old.version
+	old.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	fs.forgetWait(w)
+	if err := fs.commitOver(src, w.node, base, who); err != nil {
+		return err
+	}
+	fs.adopt(src, w.node, nil)
+	return nil
+}
+
+// commitOver writes src's bytes to another node and takes src's own away. shown
+// is the version that the node's name showed. The caller holds filesystem.mu.
+func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Version, who *caller) error {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if err := fs.load(src); err != nil {
+		return err
+	}
+	writer := src.writer
+	c := crdt.NewContent{Text: src.text, Object: src.object.Object}
+	now := time.Now()
+	s := &session{writer: writer, begun: now, mtime: src.mtime, record: record{Base: shown, Truncated: true, Path: fs.folder.Path(node)}}
+	mode := src.draft.mode
+	if src.bound {
+		info, err := fs.folder.Get(src.node)
+		if err != nil {
+			return err
+		}
+		mode = info.Mode
+	}
+	if src.sess != nil {
+		if src.sess.Appended {
+			if err := fs.spell(src, src.sess); err != nil {
+				return err
+			}
+		}
+		var err error
+		if c, err = fs.content(src.sess); err != nil {
+			return err
+		}
+		s.writer, s.mtime = src.sess.writer, src.sess.mtime
+	}
+	if s.writer == nil {
+		s.writer = who
+	}
+	v, err := fs.write(node, s, c)
+	if err != nil {
+		return err
+	}
+	info, err := fs.folder.Get(node)
+	if err != nil {
+		return err
+	}
+	err = fs.update(func(tx *crdt.Tx) error {
+		if info.Mode != mode {
+			if err := tx.SetMode(node, mode); err != nil {
+				return err
+			}
+		}
+		for k, v := range src.draft.xattrs {
+			if err := tx.SetXattr(node, k, v); err != nil {
+				return err
+			}
+		}
+		if !src.draft.mtime.IsZero() {
+			if err := tx.SetMtime(node, src.draft.mtime); err != nil {
+				return err
+			}
+		}
+		if src.bound {
+			return tx.Remove(src.node)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	fs.hide(src)
+	fs.bind(src, node)
+	src.draft = draft{}
+	if src.sess == nil {
+		fs.reads.saved(s.writer.wait(), node, v, now)
+		if err := fs.show(src, crdt.Content{Version: v, Text: c.Text, Object: c.Object}); err != nil {
+			return err
+		}
+		src.keepTime(v, s.mtime)
+		fs.hold(src, v)
+		return nil
+	}
+	if len(src.guards) > 0 {
+		src.guards = nil
+	}
+	fs.saved(src, src.sess, c, v)
+	return nil
+}
+
+// adopt makes src the inode of node, which another had.
+func (fs *filesystem) adopt(src *inode, node crdt.NodeID, old *inode) {
+	if old != nil {
+		src.mu.Lock()
+		old.mu.Lock()
+		src.guards = old.guards
+		old.guards = nil
+		if src.writer != nil {
+			delete(src.guards, src.writer.wait().process)
+		}
+		old.mu.Unlock()
+		src.mu.Unlock()
+	}
+	fs.nodes[key(node, nil)] = src
+}
+
+// renameReplace is for kinds that are not both files: the old node goes, the
+// new one takes its name, at once.
+func (fs *filesystem) renameReplace(src, from *inode, oldName string, dst, to *inode, newName string) error {
+	if err := fs.settleLocked(); err != nil {
+		return err
+	}
+	if !src.bound || !dst.bound {
+		for _, n := range []*inode{src, dst} {
+			if n.bound {
+				continue
+			}
+			if err := fs.publishHere(n); err != nil {
+				return err
+			}
+		}
+	}
+	err := fs.update(func(tx *crdt.Tx) error {
+		if err := tx.Remove(dst.node); err != nil {
+			return err
+		}
+		return tx.Move(src.node, to.node, newName)
+	})
+	if err == nil {
+		fs.detach(dst)
+		fs.unbindGone(dst)
+	}
+	return err
+}
+
+// publishHere brings one new file into the folder; the caller holds filesystem.mu.
+func (fs *filesystem) publishHere(n *inode) error {
+	n.mu.Lock()
+	if n.sess != nil {
+		n.sess.closed = true
+	}
+	n.mu.Unlock()
+	return fs.publishNewLocked([]*inode{n})[n]
+}
+
+// exchange swaps two names, at once.
+func (fs *filesystem) exchange(src, from *inode, oldName string, to *inode, newName string) error {
+	if err := fs.settleLocked(); err != nil {
+		return err
+	}
+	dst, err := fs.find(to, newName)
+	if err != nil {
+		return err
+	}
+	for _, n := range []*inode{src, dst} {
+		if n.alt != nil {
+			return crdt.ErrReadOnly
+		}
+		if !n.bound {
+			if err := fs.publishHere(n); err != nil {
+				return err
+			}
+		}
+	}
+	// A name between makes room; nobody sees it, since all of this is one batch.
+	return fs.update(func(tx *crdt.Tx) error {
+		if err := tx.Move(src.node, from.node, ".sheaf-exchange-"+src.node.String()); err != nil {
+			return err
+		}
+		if err := tx.Move(dst.node, from.node, oldName); err != nil {
+			return err
+		}
+		return tx.Move(src.node, to.node, newName)
+	})
+}
+
+// Unlink implements fuse.RawFileSystem.
+func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if toLocal(h) {
+		return fs.local.Unlink(cancel, h, name)
+	}
+	if isLocal(name) {
+		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
+			return fs.local.Unlink(cancel, h, name)
+		}, nil)
+	}
+	if fs.isPoke(h.Pid) {
+		return fuse.OK
+	}
+	who := fs.resolver.see(h.Pid, true, nil)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	dir, st := fs.directory(h.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	in, err := fs.find(dir, name)
+	if err != nil {
+		return status(err)
+	}
+	if in.kind == crdt.Dir {
+		return fuse.EISDIR
+	}
+	if in.alt != nil {
+		return fuse.EROFS
+	}
+	if in.bound {
+		if in.parent != nil {
+			if err := fs.settleLocked(); err != nil {
+				return status(err)
+			}
+		}
+		if err := fs.postpone(in, dir, name, nil, "", who); err != nil {
+			return status(err)
+		}
+	}
+	fs.detach(in)
+	in.mu.Lock()
+	if !in.bound {
+		fs.discardSession(in) // a temporary file: nobody else ever hears of it
+		fs.hide(in)
+	}
+	in.mu.Unlock()
+	fs.release(in)
+	fs.touched(dir)
+	return fuse.OK
+}
+
+// Rmdir implements fuse.RawFileSystem.
+func (fs *filesystem) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if toLocal(h) {
+		return fs.local.Rmdir(cancel, h, name)
+	}
+	if isLocal(name) {
+		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
+			return fs.local.Rmdir(cancel, h, name)
+		}, nil)
+	}
+	if fs.isPoke(h.Pid) {
+		return fuse.OK
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	dir, st := fs.directory(h.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	in, err := fs.find(dir, name)
+	if err != nil {
+		return status(err)
+	}
+	if in.kind != crdt.Dir {
+		return fuse.ENOTDIR
+	}
+	if err := fs.settleLocked(); err != nil {
+		return status(err)
+	}
+	if fs.occupied(in) {
+		return fuse.Status(syscall.ENOTEMPTY)
+	}
+	if err := fs.update(func(tx *crdt.Tx) error { return tx.Remove(in.node) }); err != nil {
+		return status(err)
+	}
+	fs.detach(in)
+	fs.unbindGone(in)
+	fs.release(in)
+	fs.touched(dir)
+	return fuse.OK
+}

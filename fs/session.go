@@ -1,0 +1,311 @@
+package fs
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// session is the bytes of a view that is being written, in a file of the home,
+// with the record that brings them back after a crash. It is under the inode's mu.
+type session struct {
+	record
+	fd       int
+	stored   *crdt.Object // the bytes are an object already; a write makes a copy first
+	readOnly int          // with stored: the same bytes, opened for reading
+	size     int64        // of the view
+	mtime    time.Time
+
+	dirty  bool // something is not published
+	wrote  bool // bytes came since the truncation
+	closed bool // a new file was closed once: it may be published
+
+	writer  *caller   // who wrote last
+	readers []*caller // who was given bytes that have no version yet
+	begun   time.Time
+	since   time.Time // begun, or published last
+	last    time.Time // the last write
+	watched bool      // a timer looks after it
+}
+
+// how says how a session begins.
+type how uint8
+
+const (
+	whole    how = iota // the bytes begin as what is shown
+	truncate            // the bytes begin empty
+	appended            // the bytes are added to what is shown
+)
+
+// begin starts a session, or takes part in the one there is. When it returns,
+// the record is with the kernel. The caller holds in.mu; the view is loaded.
+func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
+	if s := in.sess; s != nil {
+		if who != nil {
+			s.writer = who
+		}
+		if s.Appended && h != appended {
+			if err := fs.spell(in, s); err != nil {
+				return nil, err
+			}
+		}
+		if s.stored != nil {
+			if err := fs.unstore(s); err != nil {
+				return nil, err
+			}
+		}
+		if h == truncate {
+			return s, fs.cut(s, 0)
+		}
+		return s, nil
+	}
+	if h == appended && (in.object.Object != nil || !in.bound) {
+		h = whole
+	}
+	now := time.Now()
+	s := &session{fd: -1, readOnly: -1, writer: who, begun: now, since: now, last: now, mtime: in.mtime}
+	s.record = record{
+		ID: fs.journal.number(), Kind: sessionRecord, Node: in.node, Base: in.version, Object: in.object.Object != nil,
+		Truncated: h == truncate, Appended: h == appended,
+	}
+	if in.bound {
+		s.Path = fs.folder.Path(in.node)
+	} else {
+		fs.place(in, &s.record)
+	}
+	if h == appended {
+		s.Mark = rand.Uint64()
+	}
+	var err error
+	if s.fd, err = fs.newFile(s.ID); err != nil {
+		return nil, err
+	}
+	switch h {
+	case whole:
+		err = in.copyTo(s.fd)
+		s.size = in.size()
+	case truncate:
+		s.dirty, s.mtime = true, now
+	case appended:
+		s.size = in.size()
+	}
+	if err == nil {
+		err = fs.journal.put(s.record)
+	}
+	if err != nil {
+		syscall.Close(s.fd)
+		os.Remove(fs.journal.path(s.ID))
+		return nil, err
+	}
+	in.sess = s
+	return s, nil
+}
+
+// place writes into a record where a file that is not in the folder yet is.
+func (fs *filesystem) place(in *inode, r *record) {
+	r.Name, r.Mode = in.name, in.draft.mode
+	if in.parent != nil {
+		r.Parent = in.parent.node
+		r.Path = join(fs.folder.Path(in.parent.node), in.name)
+	}
+}
+
+func join(dir, name string) string {
+	if dir == "" || dir == "/" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+func (fs *filesystem) newFile(id uint64) (int, error) {
+	path := fs.journal.path(id)
+	fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return -1, fmt.Errorf("session %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// copyTo writes what is shown into a new file.
+func (in *inode) copyTo(fd int) error {
+	if in.object.Object == nil {
+		_, err := pwriteFull(fd, []byte(in.text), 0)
+		return err
+	}
+	return copyFile(fd, in.object.fd, in.object.Size)
+}
+
+// copyFile copies whole files, sharing their blocks where the disk can.
+func copyFile(dst, src int, size int64) error {
+	if unix.IoctlFileClone(dst, src) == nil {
+		return nil
+	}
+	var in, out int64
+	for in < size {
+		n, err := unix.CopyFileRange(src, &in, dst, &out, int(min(size-in, 1<<30)), 0)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return copySlow(dst, src, in, size)
+		}
+	}
+	return nil
+}
+
+func copySlow(dst, src int, at, size int64) error {
+	buf := make([]byte, 1<<20)
+	for at < size {
+		n, err := preadFull(src, buf[:min(int64(len(buf)), size-at)], at)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return syscall.EIO
+		}
+		if _, err := pwriteFull(dst, buf[:n], at); err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return nil
+}
+
+// spell turns a session of appended bytes into one of whole content, for a
+// writer that does not append.
+func (fs *filesystem) spell(in *inode, s *session) error {
+	if s.dirty {
+		if err := fs.publishAppend(in, s); err != nil {
+			return err
+		}
+	}
+	if err := syscall.Ftruncate(s.fd, 0); err != nil {
+		return err
+	}
+	if err := in.copyTo(s.fd); err != nil {
+		return err
+	}
+	s.Appended, s.Base, s.size = false, in.version, int64(len(in.text))
+	return fs.journal.put(s.record)
+}
+
+// unstore gives a session whose bytes became an object a file of its own again.
+func (fs *filesystem) unstore(s *session) error {
+	tmp := fs.journal.path(s.ID) + ".new"
+	fd, err := syscall.Open(tmp, syscall.O_RDWR|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = copyFile(fd, s.readOnly, s.size)
+	if err == nil {
+		err = os.Rename(tmp, fs.journal.path(s.ID))
+	}
+	if err != nil {
+		syscall.Close(fd)
+		os.Remove(tmp)
+		return err
+	}
+	syscall.Close(s.readOnly)
+	s.fd, s.readOnly, s.stored = fd, -1, nil
+	return nil
+}
+
+// cut changes the size of the bytes.
+func (fs *filesystem) cut(s *session, size int64) error {
+	if size == 0 {
+		s.Truncated, s.wrote, s.Synced = true, false, false
+		s.begun = time.Now()
+		if err := fs.journal.put(s.record); err != nil {
+			return err
+		}
+	}
+	if err := syscall.Ftruncate(s.fd, size); err != nil {
+		return err
+	}
+	now := time.Now()
+	s.size, s.dirty, s.mtime, s.last = size, true, now, now
+	if size > 0 {
+		s.wrote = true
+	}
+	return nil
+}
+
+// write puts bytes into the session, at the end if off is negative.
+func (s *session) write(data [][]byte, off int64) (uint32, error) {
+	if off < 0 {
+		off = s.size
+	}
+	at := off
+	if s.Appended {
+		end, err := syscall.Seek(s.fd, 0, 2)
+		if err != nil {
+			return 0, err
+		}
+		at = end
+	}
+	var done int64
+	for _, b := range data {
+		n, err := pwriteFull(s.fd, b, at+done)
+		done += int64(n)
+		if err != nil {
+			if done == 0 {
+				return 0, err
+			}
+			break
+		}
+	}
+	now := time.Now()
+	s.size = max(s.size, off+done)
+	s.dirty, s.wrote, s.mtime, s.last = true, true, now, now
+	return uint32(done), nil
+}
+
+// sync makes the bytes and the record durable.
+func (fs *filesystem) syncSession(s *session) error {
+	if !s.Synced && s.dirty {
+		s.Synced = true
+		if err := fs.journal.put(s.record); err != nil {
+			return err
+		}
+	}
+	if s.fd >= 0 {
+		if err := syscall.Fdatasync(s.fd); err != nil {
+			return err
+		}
+	}
+	return fs.journal.sync()
+}
+
+// endSession drops a session whose bytes are in the folder or are not wanted.
+// The caller holds in.mu.
+func (fs *filesystem) endSession(in *inode) {
+	s := in.sess
+	in.sess = nil
+	if err := fs.journal.drop(s.ID); err != nil {
+		fs.log.Error("end a write session", "path", s.Path, "err", err)
+	}
+	s.closeFiles()
+	os.Remove(fs.journal.path(s.ID))
+}
+
+func (s *session) closeFiles() {
+	for _, fd := range []int{s.fd, s.readOnly} {
+		if fd >= 0 {
+			syscall.Close(fd)
+		}
+	}
+	s.fd, s.readOnly = -1, -1
+}
+
+// discardSession drops a session if there is one.
+func (fs *filesystem) discardSession(in *inode) {
+	if in.sess != nil {
+		fs.endSession(in)
+	}
+}

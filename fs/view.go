@@ -1,0 +1,185 @@
+package fs
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// view is a file's bytes as this device's programs see them: a version of the
+// folder's, or, while somebody writes, a session's. It is shared by all handles,
+// since page cache and size belong to the inode. All fields are under inode.mu.
+type view struct {
+	loaded  bool
+	version crdt.Version // what is shown; while a session is on, what it began from
+	text    string
+	object  objectFile
+	mtime   time.Time
+	sess    *session
+
+	writer *caller // who wrote the bytes last: a rename commits them in its name
+
+	readers  int // handles open for reading only
+	lastRead time.Time
+	writers  int // handles open for writing
+	placed   int // of these, those that wrote at offsets of their own
+
+	// stale says that the folder has a newer version than is shown.
+	stale     bool
+	heldSince time.Time // since when the newer version waits
+	holdUntil time.Time // a save was made a moment ago
+	before    crdt.Version
+	flipping  bool // the kernel is being told of a new version; before is what it may still show
+
+	// A save keeps the time its writer saw on it, not the later one of its publication.
+	saved        bool
+	savedVersion crdt.Version
+	savedMtime   time.Time
+	savedSize    int64
+	shownLast    *shown // before the one that is shown
+
+	guards map[process]guard
+}
+
+// objectFile is content that is kept whole.
+type objectFile struct {
+	*crdt.Object
+	fd int // of the object, -1 when not open
+}
+
+// load brings the folder's content into the view. The caller holds in.mu.
+func (fs *filesystem) load(in *inode) error {
+	if in.loaded || !in.bound {
+		return nil
+	}
+	var c crdt.Content
+	var err error
+	if in.alt != nil {
+		c, err = fs.folder.ContentAt(in.node, in.alt)
+	} else {
+		c, err = fs.folder.Content(in.node)
+	}
+	if err != nil {
+		return err
+	}
+	return fs.show(in, c)
+}
+
+// show makes the view show this content. The caller holds in.mu.
+func (fs *filesystem) show(in *inode, c crdt.Content) error {
+	fd := -1
+	if c.Object != nil {
+		var err error
+		fd, err = syscall.Open(fs.home.Objects().Path([32]byte(c.Object.Hash)), syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return &crdt.Error{Op: "open", Path: fs.folder.Path(in.node), Kind: crdt.ErrNotHere, Err: err}
+		}
+	}
+	in.unload()
+	in.loaded, in.version, in.text = true, c.Version, c.Text
+	in.object = objectFile{c.Object, fd}
+	in.stale, in.heldSince = false, time.Time{}
+	if info, err := fs.folder.Get(in.node); err == nil {
+		in.mtime = info.Mtime
+		if in.saved && in.savedVersion.Equal(c.Version) {
+			in.mtime = in.savedMtime
+		}
+	}
+	return nil
+}
+
+// unload lets go of the content; attributes come from the folder again.
+func (in *inode) unload() {
+	if in.object.fd >= 0 {
+		syscall.Close(in.object.fd)
+	}
+	in.object = objectFile{fd: -1}
+	in.loaded, in.version, in.text = false, nil, ""
+}
+
+// idle tells whether nothing needs the content in memory.
+func (in *inode) idle() bool {
+	return in.bound && in.sess == nil && in.readers == 0 && in.writers == 0 && !in.stale && !in.flipping && !in.gone
+}
+
+// size is the size that is seen. The view is loaded, or not bound.
+func (in *inode) size() int64 {
+	switch {
+	case in.sess != nil:
+		return in.sess.size
+	case in.object.Object != nil:
+		return in.object.Size
+	}
+	return int64(len(in.text))
+}
+
+// sizeAndTime is what stat shows of a file; info is what the folder says.
+func (in *inode) sizeAndTime(info crdt.Info) (int64, time.Time) {
+	switch {
+	case in.sess != nil:
+		if !in.sess.dirty && in.bound {
+			return in.sess.size, in.mtime
+		}
+		return in.sess.size, in.sess.mtime
+	case in.loaded || !in.bound:
+		return in.size(), in.mtime
+	case in.saved && in.savedVersion.Equal(info.Version):
+		return info.Size, in.savedMtime
+	}
+	return info.Size, info.Mtime
+}
+
+// read reads what is seen. The caller holds in.mu.
+func (in *inode) read(buf []byte, off int64) (int, error) {
+	s := in.sess
+	switch {
+	case s != nil && s.Appended:
+		n := 0
+		if off < int64(len(in.text)) {
+			n = copy(buf, in.text[off:])
+			off = int64(len(in.text))
+		}
+		m, err := preadFull(s.fd, buf[n:], off-int64(len(in.text)))
+		return n + m, err
+	case s != nil && s.stored != nil:
+		return preadFull(s.readOnly, buf, off)
+	case s != nil:
+		return preadFull(s.fd, buf, off)
+	case in.object.Object != nil:
+		return preadFull(in.object.fd, buf, off)
+	case off < int64(len(in.text)):
+		return copy(buf, in.text[off:]), nil
+	}
+	return 0, nil
+}
+
+// preadFull reads until buf is full or the file ends.
+func preadFull(fd int, buf []byte, off int64) (n int, err error) {
+	for n < len(buf) {
+		m, err := syscall.Pread(fd, buf[n:], off+int64(n))
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || m == 0 {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+// pwriteFull writes all of buf or fails.
+func pwriteFull(fd int, buf []byte, off int64) (n int, err error) {
+	for n < len(buf) {
+		m, err := syscall.Pwrite(fd, buf[n:], off+int64(n))
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
