@@ -15,16 +15,18 @@ import (
 
 // device is a home that a test can close, copy and open again.
 type device struct {
-	t    testing.TB
-	dir  string
-	home *crdt.Home
-	f    *crdt.Folder
-	sent map[*device]uint64
+	t       testing.TB
+	dir     string
+	scratch string // where copies of the home go
+	home    *crdt.Home
+	f       *crdt.Folder
+	sent    map[*device]uint64
 }
 
 func newDevice(t testing.TB, name string) *device {
 	t.Helper()
-	d := &device{t: t, dir: filepath.Join(t.TempDir(), name), sent: map[*device]uint64{}}
+	scratch := memoryDir(t)
+	d := &device{t: t, dir: filepath.Join(scratch, name), scratch: scratch, sent: map[*device]uint64{}}
 	h, err := crdt.Init(d.dir, crdt.Options{DeviceName: name})
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +34,17 @@ func newDevice(t testing.TB, name string) *device {
 	d.home = h
 	t.Cleanup(func() { d.home.Close() })
 	return d
+}
+
+// memoryDir is a directory for a test, in memory where the machine has such a
+// place: what these tests are about is not the disk.
+func memoryDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "sheaf-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // pair returns two devices that share a folder.
@@ -208,6 +221,9 @@ func (d *device) dump() string {
 					d.t.Fatal(err)
 				}
 				fmt.Fprintf(&b, " %q", c.Text)
+				if i.Size != int64(len(c.Text)) {
+					d.t.Errorf("%s: size %d, but %d bytes", p, i.Size, len(c.Text))
+				}
 			}
 			b.WriteByte('\n')
 		}

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
@@ -112,6 +113,9 @@ func (f *Folder) Receive(entries []*feed.Entry) (int, error) {
 			if err := f.sealLocked(); err != nil {
 				return n, err
 			}
+		}
+		if fault.On("crdt-refuse-own") && e.Feed.Device == f.home.device {
+			continue
 		}
 		c, err := f.accept(b, e)
 		if err != nil {

@@ -1,10 +1,13 @@
 package crdt_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,18 +23,20 @@ type world struct {
 	rnd     *rand.Rand
 	devices []*actor
 	tokens  []string
+	taken   map[string]bool // tokens that somebody deleted on purpose
 	trace   []string
 }
 
 type actor struct {
 	*device
-	read map[crdt.NodeID]crdt.Content // what its editor has open, maybe long ago
+	read   map[crdt.NodeID]crdt.Content // what its editor has open, maybe long ago
+	backup string                       // a copy of its home
 }
 
 func newWorld(t *testing.T, seed uint64, n int) *world {
-	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1))}
+	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), taken: map[string]bool{}}
 	for i := range n {
-		w.devices = append(w.devices, &actor{newDevice(t, "d"+strconv.Itoa(i)), map[crdt.NodeID]crdt.Content{}})
+		w.devices = append(w.devices, &actor{device: newDevice(t, "d"+strconv.Itoa(i)), read: map[crdt.NodeID]crdt.Content{}})
 	}
 	first := w.devices[0]
 	f, err := first.home.CreateFolder("sim")
@@ -79,7 +84,7 @@ func (w *world) pick(a *actor, kind crdt.Kind) (crdt.Info, bool) {
 }
 
 func (w *world) token() string {
-	s := fmt.Sprintf("<%d>", len(w.tokens))
+	s := fmt.Sprintf("t%dx", len(w.tokens))
 	w.tokens = append(w.tokens, s)
 	return s
 }
@@ -89,11 +94,23 @@ func (w *world) edit(s string) string {
 	ls := strings.SplitAfter(s, "\n")
 	i := w.rnd.IntN(len(ls))
 	if w.rnd.IntN(4) == 0 && len(ls) > 1 {
+		w.take(ls[i])
 		ls = append(ls[:i:i], ls[i+1:]...)
 	}
 	i = w.rnd.IntN(len(ls))
-	line := w.token() + " words é漢😀\n"
+	// Lines that share no words: else one replaced by another is an edit inside it.
+	tok := w.token()
+	line := tok + strings.NewReplacer("#", tok).Replace(" é# 漢# a😀b#\n")
 	return strings.Join(ls[:i], "") + line + strings.Join(ls[i:], "")
+}
+
+var tokenForm = regexp.MustCompile(`t\d+x`)
+
+// take notes which tokens somebody who saw them deletes.
+func (w *world) take(s string) {
+	for _, tok := range tokenForm.FindAllString(s, -1) {
+		w.taken[tok] = true
+	}
 }
 
 // step has one device do one thing. Errors that a person could get, such as a
@@ -135,6 +152,13 @@ func (w *world) step() {
 			kind = crdt.Dir
 		}
 		if n, ok := w.pick(a, kind); ok && n.Node != crdt.Root {
+			if kind == crdt.File {
+				c, err := a.f.Content(n.Node)
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				w.take(c.Text)
+			}
 			err := a.f.Update(func(tx *crdt.Tx) error { return tx.Remove(n.Node) })
 			w.say("%s remove %s: %v", a.home.DeviceName(), n.Name, err)
 		}
@@ -191,7 +215,7 @@ func (w *world) step() {
 
 func (w *world) mishap() {
 	a := w.devices[w.rnd.IntN(len(w.devices))]
-	switch w.rnd.IntN(24) {
+	switch w.rnd.IntN(30) {
 	case 0, 1, 2, 3, 4, 5: // some entries cross, some of them twice
 		b := w.devices[w.rnd.IntN(len(w.devices))]
 		if a == b {
@@ -214,22 +238,52 @@ func (w *world) mishap() {
 	case 7: // killed: what the kernel has is there
 		a.crash()
 		w.say("%s killed", a.home.DeviceName())
+	case 8:
+		a.backup = a.copyHome("backup")
+		w.say("%s backed up", a.home.DeviceName())
+	case 9: // an older copy of its home comes back; others have what it lost
+		if a.backup == "" {
+			return
+		}
+		for _, b := range w.devices {
+			if a != b {
+				a.send(b.device)
+				b.sent[a.device] = 0
+			}
+		}
+		clear(a.sent)
+		clear(a.read)
+		id := a.f.ID()
+		a.home.Close()
+		a.dir, a.backup = a.backup, ""
+		a.open(id)
+		w.say("%s restored", a.home.DeviceName())
 	}
 }
 
 // crash goes on with the home as a killed process would have left it.
 func (d *device) crash() {
 	d.t.Helper()
-	id, dir := d.f.ID(), filepath.Join(d.t.TempDir(), "crashed")
-	if err := os.CopyFS(dir, os.DirFS(d.dir)); err != nil {
-		d.t.Fatal(err)
-	}
-	if err := os.Chmod(filepath.Join(dir, "key"), 0o600); err != nil {
-		d.t.Fatal(err)
-	}
+	id, dir := d.f.ID(), d.copyHome("crashed")
 	d.home.Close()
 	d.dir = dir
 	d.open(id)
+}
+
+// copyHome copies the home as it is now, open.
+func (d *device) copyHome(name string) string {
+	d.t.Helper()
+	for try := 0; ; try++ {
+		dir := filepath.Join(d.scratch, fmt.Sprintf("%s-%d", name, rand.Uint64()))
+		err := os.CopyFS(dir, os.DirFS(d.dir))
+		if err == nil {
+			return dir
+		}
+		// The database may remove a file of its own meanwhile.
+		if !errors.Is(err, fs.ErrNotExist) || try == 20 {
+			d.t.Fatal(err)
+		}
+	}
 }
 
 // settle lets everything through.
@@ -273,6 +327,9 @@ func (w *world) check() {
 		if !strings.Contains(all, tok) {
 			w.t.Errorf("%s was typed and is nowhere", tok)
 		}
+		if !w.taken[tok] && !strings.Contains(want, tok) {
+			w.t.Errorf("%s is not shown, and nobody deleted it", tok)
+		}
 	}
 }
 
@@ -298,7 +355,7 @@ func (d *device) everything() string {
 // TestSimulate runs many small worlds. SHEAF_SEEDS says how many, SHEAF_FIRST
 // from which seed on.
 func TestSimulate(t *testing.T) {
-	seeds, first := uint64(30), uint64(1)
+	seeds, first := uint64(20), uint64(1)
 	if s, err := strconv.ParseUint(os.Getenv("SHEAF_SEEDS"), 10, 64); err == nil {
 		seeds = s
 	}
