@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/sheaf-fs/sheaf/crdt/blob"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
@@ -66,7 +67,12 @@ func openFolder(h *Home, g Grant) (*Folder, error) {
 // before anyone else knows the folder.
 func (f *Folder) load() error {
 	f.tree = tree.New()
-	f.tree.SetReady(func(h Hash) bool { return f.home.objects.Has([32]byte(h)) })
+	arrivals, err := f.loadArrivals()
+	if err != nil {
+		return err
+	}
+	here := func(h Hash) bool { return f.home.objects.Has(blob.Hash(h)) }
+	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) })
 	f.tree.SetDevices(f.deviceName)
 	f.frontier, f.lamports = feed.Frontier{}, map[feed.ID]uint64{}
 	f.top, f.order, f.broken, f.pending = 0, 0, nil, nil
@@ -79,6 +85,12 @@ func (f *Folder) load() error {
 	if err := f.loadRecords(); err != nil {
 		return err
 	}
+	for h, at := range arrivals {
+		if here(h) {
+			f.tree.ObjectReady(h, at)
+		}
+	}
+	f.tree.SetReady(here)
 	if err := f.loadNotes(); err != nil {
 		return err
 	}

@@ -323,6 +323,11 @@ func TestTextBecomesObjectAndBack(t *testing.T) {
 	if b.read("x").Object == nil {
 		t.Error("the object is not shown after it came")
 	}
+	came := b.node("x").Mtime
+	b.reopen()
+	if again := b.node("x").Mtime; !again.Equal(came) {
+		t.Errorf("opened again, x is of %v, and was of %v", again, came)
+	}
 	b.write("x", b.read("x").Version, "words again\n")
 	sync(t, a, b)
 	same(t, a, b)

@@ -311,6 +311,9 @@ func (t *Tree) objectReady(hash feed.Hash, at int64) {
 	delete(t.absent, hash)
 }
 
+// Waits reports whether an event waits for the object.
+func (t *Tree) Waits(hash feed.Hash) bool { return len(t.absent[hash]) > 0 }
+
 // Absent returns the objects that events wait for.
 func (t *Tree) Absent() []Object {
 	var out []Object
