@@ -1,0 +1,219 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// goodAfter is how long a connection must have lasted for the next failure to count as the
+// first one.
+const goodAfter = 10 * time.Second
+
+// remote is another device of a folder: where it is, and the goroutine that calls it.
+type remote struct {
+	device crdt.Device
+	wake   chan struct{}
+
+	mu       sync.Mutex
+	name     string
+	book     bookPage
+	dirty    bool      // book is not stored
+	failures int       // in a row
+	offences int       // broken rules in a row
+	barred   time.Time // until then it is not talked to: it broke the rules
+	lastErr  error
+}
+
+// remoteLocked returns the device's remote, and makes it if it is new.
+func (n *Node) remoteLocked(d crdt.Device) *remote {
+	if r := n.remotes[d]; r != nil {
+		return r
+	}
+	r := &remote{device: d, wake: make(chan struct{}, 1)}
+	n.load(bookKey(d), &r.book)
+	n.remotes[d] = r
+	n.spawnLocked(func() { n.tend(r) })
+	return r
+}
+
+func (n *Node) remote(d crdt.Device) *remote {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.remoteLocked(d)
+}
+
+func (r *remote) setName(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.name = name
+}
+
+// retry makes tend call now, if it is not connected.
+func (r *remote) retry() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// learn notes addresses from hearsay, and tries new ones at once.
+func (r *remote) learn(addrs ...string) {
+	r.mu.Lock()
+	changed := r.book.add(addrs...)
+	r.dirty = r.dirty || changed
+	if changed {
+		r.failures = 0
+	}
+	r.mu.Unlock()
+	if changed {
+		r.retry()
+	}
+}
+
+// met notes that addr leads to the device.
+func (r *remote) met(addr string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.book.proved(addr, now)
+	r.book.Seen = now.Unix()
+	r.dirty = true
+}
+
+// parted notes how a connection, or the attempt at one, ended.
+func (r *remote) parted(err error, lasted time.Duration, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if lasted > 0 {
+		r.book.Seen, r.dirty = now.Unix(), true
+	}
+	switch {
+	case lasted >= goodAfter:
+		r.failures = 0
+	default:
+		r.failures++
+	}
+	if errors.Is(err, ErrProtocol) {
+		r.barred = now.Add(backoff(r.offences + 2))
+		r.offences++
+	} else if lasted >= goodAfter {
+		r.offences = 0
+	}
+	if err != nil {
+		r.lastErr = err
+	}
+}
+
+// well notes that the device and we agree: what went wrong before is over.
+func (r *remote) well() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.offences == 0 {
+		r.lastErr = nil
+	}
+	r.failures = 0
+}
+
+func (r *remote) isBarred(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Before(r.barred)
+}
+
+// store keeps the address book page for the next run.
+func (r *remote) store(n *Node) {
+	r.mu.Lock()
+	page, dirty := r.book, r.dirty
+	page.Addrs = append([]bookAddr(nil), page.Addrs...)
+	r.dirty = false
+	r.mu.Unlock()
+	if dirty {
+		n.save(bookKey(r.device), page)
+	}
+}
+
+// tend calls the device whenever it is not connected, until the node closes.
+func (n *Node) tend(r *remote) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-r.wake:
+		case <-timer.C:
+		}
+		r.store(n)
+		r.mu.Lock()
+		addrs, barred := r.book.addrs(), time.Until(r.barred)
+		r.mu.Unlock()
+		switch {
+		case n.linked(r.device), len(addrs) == 0:
+			timer.Reset(maxBackoff)
+			continue
+		case barred > 0:
+			timer.Reset(barred)
+			continue
+		}
+		err := n.call(r, addrs)
+		if n.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			n.log.Debug("device not reached", "device", r.device, "err", err)
+		}
+		r.mu.Lock()
+		wait := backoff(max(0, r.failures-1))
+		r.mu.Unlock()
+		timer.Reset(wait)
+	}
+}
+
+// call connects to the device and returns once it is connected, or the attempt failed.
+func (n *Node) call(r *remote, addrs []string) error {
+	ctx, cancel := context.WithTimeout(n.ctx, 2*handshakeTimeout)
+	defer cancel()
+	c, err := n.dial(ctx, r.device, addrs)
+	if err != nil {
+		r.parted(err, 0, time.Now())
+		n.announce()
+		return err
+	}
+	l, err := n.greet(c, r.device, false)
+	if err != nil {
+		r.parted(err, 0, time.Now())
+		n.announce()
+		return err
+	}
+	if !n.register(l) {
+		return nil
+	}
+	if !n.spawn(l.run) {
+		l.close(codeDone, ErrClosed)
+	}
+	return nil
+}
+
+// linked reports whether the device is connected.
+func (n *Node) linked(d crdt.Device) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.links[d] != nil
+}
+
+// networkChanged makes every device be tried again at once; addresses that led nowhere may
+// lead somewhere now.
+func (n *Node) networkChanged() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.remotes {
+		r.mu.Lock()
+		r.failures = 0
+		r.mu.Unlock()
+		r.retry()
+	}
+	n.movedLocked()
+}
