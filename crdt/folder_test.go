@@ -453,6 +453,17 @@ func TestTickets(t *testing.T) {
 	if _, err := a.f.Redeem(secret, d.home.Device(), "dora"); !errors.Is(err, crdt.ErrTicketUsed) {
 		t.Errorf("another device with a used ticket: %v", err)
 	}
+	if c.f, err = c.home.JoinFolder(g); err != nil {
+		t.Fatal(err)
+	}
+	mkdir := func(tx *crdt.Tx) error { _, err := tx.Mkdir(crdt.Root, "d", 0o755); return err }
+	if err := c.f.Update(mkdir); !errors.Is(err, crdt.ErrDenied) {
+		t.Errorf("a change before the admission is here: %v", err)
+	}
+	a.send(c)
+	if err := c.f.Update(mkdir); err != nil {
+		t.Error(err)
+	}
 	if !a.f.Admitted(c.home.Device()) || a.f.Admitted(d.home.Device()) {
 		t.Error("membership is not what was redeemed")
 	}

@@ -39,6 +39,11 @@ func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error {
 	if err := f.usable(); err != nil {
 		return err
 	}
+	if _, ok := f.members[f.home.device]; !ok {
+		// Others would refuse the entry until they know of the admission, which must come first.
+		return &Error{Op: "update", Path: f.grant.Name, Kind: ErrDenied, Err: errors.New("this device's admission has not arrived yet"),
+			Hint: "wait for the first sync"}
+	}
 	if f.pending != nil && f.pending.full() {
 		if err := f.sealLocked(); err != nil {
 			return err
@@ -249,7 +254,13 @@ func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
 			return slices.Clone(base), nil
 		}
 	}
-	return tx.writeText(node, base, text.Event{Hunks: text.Diff(before, c.Text)}, int64(len(c.Text)))
+	hunks := []text.Hunk{{{Ins: c.Text}}}
+	if before != "" {
+		hunks = text.Diff(before, c.Text)
+	} else if c.Text == "" {
+		hunks = nil
+	}
+	return tx.writeText(node, base, text.Event{Hunks: hunks}, int64(len(c.Text)))
 }
 
 // continues reports whether an event with these parents builds on their text,
