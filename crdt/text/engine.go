@@ -30,6 +30,9 @@ type engine struct {
 	broken   rule
 }
 
+// coolAfter is the number of events made on the current heads after which a sequence is dropped.
+const coolAfter = 256
+
 func newEngine(name Node, text *rope) *engine {
 	return &engine{name: name, text: text, start: text.runes}
 }
@@ -45,6 +48,9 @@ func (g *engine) add(n node) {
 		}
 		g.heads = append(g.heads[:0], int32(e))
 		g.critical = append(g.critical, int32(e))
+		if g.seq != nil && e-g.seq.next > coolAfter {
+			g.seq = nil
+		}
 	} else {
 		oldest := -1 // the newest critical event has to be at or before this
 		if k := len(n.parents); k > 0 {
@@ -54,7 +60,7 @@ func (g *engine) add(n node) {
 			g.critical = g.critical[:k-1]
 		}
 		n.valid = g.resident(e).apply(g.nodes, e, g.text)
-		g.heads = slices.DeleteFunc(g.heads, func(h int32) bool { return slices.Contains(n.parents, h) })
+		g.heads = slices.DeleteFunc(g.heads, func(h int32) bool { return contains(n.parents, h) })
 		g.heads = append(g.heads, int32(e))
 	}
 	n.length = g.text.runes
@@ -89,6 +95,12 @@ func (r *rope) apply(e *Event) {
 			r.splice(s.Pos, s.Del, s.Ins, runeCount(s.Ins))
 		}
 	}
+}
+
+// contains tells whether x is in a, which ascends.
+func contains(a []int32, x int32) bool {
+	_, ok := slices.BinarySearch(a, x)
+	return ok
 }
 
 // containsAll tells whether every one of b is in a. Both ascend.

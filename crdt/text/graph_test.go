@@ -70,6 +70,14 @@ func randomGraph(t testing.TB, r *rand.Rand, most int) *graph {
 		}
 		olds = append(olds, seen)
 		e := Event{Parents: g.version(seen)}
+		if seen != 0 && r.IntN(15) == 0 { // names what it need not name
+			for s := seen; s != 0; s &= s - 1 {
+				if r.IntN(4) == 0 {
+					e.Parents = append(e.Parents, g.ids[bits.TrailingZeros64(s)])
+				}
+			}
+			e.Parents = SortIDs(e.Parents)
+		}
 		base, err := g.doc.At(e.Parents)
 		if err != nil {
 			t.Fatal(err)
@@ -248,7 +256,11 @@ func TestAutomerge(t *testing.T) {
 	tight(t)
 	for seed := range graphs(t, 2000) {
 		r := rand.New(rand.NewPCG(uint64(seed), 1))
-		g := randomGraph(t, r, 16)
+		most := 16
+		if seed%50 == 0 {
+			most = 57
+		}
+		g := randomGraph(t, r, most)
 		ref := newReference(t)
 		for _, i := range g.shuffled(r) {
 			ref.add(t, g.events[i])

@@ -66,8 +66,13 @@ type replayed struct {
 type slot struct {
 	heads  []int32 // its events that no other of it has seen, relative to the base
 	events []int32 // by change: how many of its events hold it
+	length int     // code points it shows
+	hint   hint
 	used   int
 }
+
+// hint is where the last edit of a slot's version was: a leaf, and the code points in front of it.
+type hint struct{ leaf, visible, before int }
 
 // rule is one of those that make the order Automerge's. Tests break them one at a time, to see that it is noticed.
 type rule int
@@ -93,7 +98,7 @@ func newSequence(text Node, base, length int) *sequence {
 		q.leaves[0].visible[i] = length
 	}
 	for i := range q.slots {
-		q.slots[i].events = []int32{1}
+		q.slots[i].events, q.slots[i].length = []int32{1}, length
 	}
 	return q
 }
@@ -116,14 +121,11 @@ func (q *sequence) apply(nodes []node, e int, out *rope) bool {
 			r.last = max(r.last, q.events[p].last)
 		}
 	}
-	start, length := r.last, 0
-	for _, l := range q.leaves {
-		length += l.visible[s]
-	}
+	start := r.last
 	if q.broken == afterParents {
 		start = q.changes[0].last
 	}
-	ok := n.event.fits(length)
+	ok := n.event.fits(sl.length)
 	if ok {
 		r.changes = make([]int32, len(n.event.Hunks))
 		var equal []int32 // changes that a concurrent event made already
@@ -203,14 +205,27 @@ func (sl *slot) visible(x *span) bool {
 // at finds the border behind the pos-th visible code point of a slot's version, and cuts there.
 func (q *sequence) at(s, pos int) place {
 	var p place
+	h := q.slots[s].hint
+	if pos <= h.visible {
+		h = hint{}
+	}
+	for pos > h.visible+q.leaves[h.leaf].visible[s] {
+		h.visible += q.leaves[h.leaf].visible[s]
+		h.before += q.leaves[h.leaf].visible[allSlot]
+		h.leaf++
+	}
+	// The edit will be here or behind: what is counted up to here stays as it is.
+	for i := range q.slots {
+		if q.slots[i].hint.leaf > h.leaf {
+			q.slots[i].hint = hint{}
+		}
+	}
+	q.slots[s].hint = h
 	if pos == 0 {
 		return p
 	}
-	for pos > q.leaves[p.leaf].visible[s] {
-		pos -= q.leaves[p.leaf].visible[s]
-		p.before += q.leaves[p.leaf].visible[allSlot]
-		p.leaf++
-	}
+	pos -= h.visible
+	p.leaf, p.before = h.leaf, h.before
 	l := q.leaves[p.leaf]
 	for {
 		x := &l.spans[p.i]
@@ -281,6 +296,7 @@ func (q *sequence) weigh(l *leaf, x *span, sign int) {
 	for s := range q.slots {
 		if q.slots[s].visible(x) {
 			l.visible[s] += sign * x.n
+			q.slots[s].length += sign * x.n
 		}
 	}
 	if len(x.dels) == 0 {
@@ -311,11 +327,14 @@ func (q *sequence) count(l *leaf, s int) (n int) {
 // recount counts the leaves of changes again, each once.
 func (q *sequence) recount(s int, changes []int32) {
 	q.stamp++
+	q.slots[s].hint = hint{}
 	for _, c := range changes {
 		for _, l := range q.changes[c].leaves {
 			if l.stamp != q.stamp {
 				l.stamp = q.stamp
-				l.visible[s] = q.count(l, s)
+				n := q.count(l, s)
+				q.slots[s].length += n - l.visible[s]
+				l.visible[s] = n
 			}
 		}
 	}
@@ -364,6 +383,7 @@ func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
 		}
 		x.dels = append(x.dels, c)
 		l.visible[s] -= x.n
+		q.slots[s].length -= x.n
 		q.note(c, l)
 		n -= x.n
 		p.i++

@@ -21,7 +21,7 @@ func (q *sequence) seek(nodes []node, parents []int32) int {
 			sl.used = q.clock
 			return i
 		}
-		near := slices.ContainsFunc(sl.heads, func(h int32) bool { return slices.Contains(heads, h) })
+		near := slices.ContainsFunc(sl.heads, func(h int32) bool { return contains(heads, h) })
 		if near && !shared || near == shared && sl.used < q.slots[best].used {
 			best, shared = i, near
 		}

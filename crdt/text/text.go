@@ -22,7 +22,10 @@ type view struct {
 	text    *rope
 }
 
-const viewCount = 4
+const (
+	viewCount = 4
+	viewBytes = 8 << 20 // of all together; the newest stays in any case
+)
 
 // NewDoc is the empty text of the given name. Where a node of the folder starts a text anew, the new one needs a name of
 // its own.
@@ -126,10 +129,15 @@ func (d *Doc) view(v []int32) *rope {
 	if text == nil {
 		text = d.replay(v)
 	}
-	if len(d.views) == viewCount {
-		d.views = slices.Delete(d.views, 0, 1)
-	}
 	d.views = append(d.views, view{v, text})
+	size := 0
+	for i := len(d.views) - 1; i >= 0; i-- {
+		size += d.views[i].text.bytes
+		if n := len(d.views) - i; n > 1 && (n > viewCount || size > viewBytes) {
+			d.views = slices.Delete(d.views, 0, i+1)
+			break
+		}
+	}
 	return text
 }
 

@@ -122,13 +122,13 @@ func TestInvalidEvents(t *testing.T) {
 func TestRope(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-		s := randomText(r, r.IntN(20000))
+		s := randomText(r, r.IntN(12000))
 		text := newRope(s)
 		want := []rune(s)
-		for range 60 {
+		for range 40 {
 			pos := r.IntN(len(want) + 1)
 			del := r.IntN(min(len(want)-pos, []int{0, 3, 6000}[r.IntN(3)]) + 1)
-			ins := randomText(r, r.IntN([]int{1, 4, 9000}[r.IntN(3)]))
+			ins := randomText(r, r.IntN([]int{1, 4, 5000}[r.IntN(3)]))
 			text.splice(pos, del, ins, utf8.RuneCountInString(ins))
 			want = append(want[:pos:pos], append([]rune(ins), want[pos+del:]...)...)
 			if text.runes != len(want) {

@@ -30,7 +30,7 @@ func (p *patchOp) UnmarshalJSON(b []byte) error {
 
 // openTrace reads a trace from the folder SHEAF_DATA, or shared/data beside the repository.
 func openTrace(t testing.TB, name string) *trace {
-	dirs := []string{"../../../shared/data", "../../../../shared/data"}
+	dirs := []string{"../../../shared/data"}
 	if d := os.Getenv("SHEAF_DATA"); d != "" {
 		dirs = []string{d}
 	}
