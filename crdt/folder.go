@@ -30,6 +30,7 @@ type Folder struct {
 	own      ownFeed
 	pending  *pending // operations not yet in an entry; nil: none
 	notes    []Note
+	began    int64 // unix ns: when the folder came to this device
 	broken   error // the state in memory may be ahead of the disk
 	closed   bool
 
@@ -76,6 +77,7 @@ func (f *Folder) load() error {
 	f.tree.SetDevices(f.deviceName)
 	f.frontier, f.lamports = feed.Frontier{}, map[feed.ID]uint64{}
 	f.top, f.order, f.broken, f.pending = 0, 0, nil, nil
+	f.began = now()
 	f.members = map[Device]member{f.grant.Creator: {}}
 	f.waiting = map[EventID][]waiting{}
 	f.texts.reset()
@@ -136,6 +138,7 @@ func (f *Folder) loadRecords() error {
 		if err := decode(v, &r); err != nil {
 			return err
 		}
+		f.began = min(f.began, r.Applied)
 		for _, o := range r.Ops {
 			s := tree.Stamp{Lamport: r.Lamport, Feed: r.Feed, Seq: r.Seq, Index: o.Index}
 			switch {

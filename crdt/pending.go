@@ -3,6 +3,7 @@ package crdt
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt/fault"
@@ -176,8 +177,11 @@ func (f *Folder) loadPending() error {
 	}
 	b := f.home.db.Batch()
 	b.Set(f.key('P'), f.pending.header())
-	if err := f.home.db.Commit(b); err != nil {
-		return storage("open", f.grant.Name, err)
+	if err = storage("open", f.grant.Name, f.home.db.Commit(b)); err == nil {
+		err = f.sealLocked()
 	}
-	return f.sealLocked()
+	if errors.Is(err, ErrNoSpace) {
+		return nil // what is there can be read; it is sealed once there is room
+	}
+	return err
 }

@@ -96,6 +96,9 @@ func (f *Folder) infoOf(n *tree.Info, name string) (Info, error) {
 		Node: n.Node, Kind: n.Kind, Parent: n.Parent, Name: name, Mode: n.Mode,
 		Mtime: time.Unix(0, n.Mtime), Target: n.Target, Version: n.Version,
 	}
+	if n.Node == Root && n.Mtime == 0 {
+		i.Mtime = time.Unix(0, f.began)
+	}
 	switch {
 	case n.Kind == Symlink:
 		i.Size = int64(len(n.Target))
