@@ -2,9 +2,9 @@ package kv
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -20,8 +20,14 @@ type Batch struct {
 // Batch returns an empty batch. It may be dropped without Commit.
 func (db *DB) Batch() *Batch { return &Batch{p: db.p.NewBatch()} }
 
-// Set gives k the value v.
-func (b *Batch) Set(k, v []byte) { b.keep(b.p.Set(k, v, nil)) }
+// Set gives k the value v. A key must not be empty, nor a single zero byte.
+func (b *Batch) Set(k, v []byte) {
+	if bytes.Compare(k, firstKey) < 0 {
+		b.keep(fmt.Errorf("key %x is not for callers", k))
+		return
+	}
+	b.keep(b.p.Set(k, v, nil))
+}
 
 // Delete removes k, if it is there.
 func (b *Batch) Delete(k []byte) { b.keep(b.p.Delete(k, nil)) }
@@ -64,35 +70,42 @@ func (db *DB) Commit(b *Batch) error {
 	if b.err != nil {
 		return fmt.Errorf("database %s: batch: %w", db.dir, b.err)
 	}
+	if err := db.fail.get(); err != nil || b.p.Empty() {
+		return err
+	}
+	if err := db.checkSpace(2 * int64(b.p.Len())); err != nil {
+		return fmt.Errorf("database %s: %w", db.dir, err)
+	}
+	n, err := db.apply(b)
+	if err == nil {
+		err = b.p.SyncWait()
+	}
+	if err != nil {
+		db.fail.set(err)
+	}
 	if err := db.fail.get(); err != nil {
 		return err
 	}
-	if err := db.checkSpace(b.p.Len()); err != nil {
-		return fmt.Errorf("database %s: %w", db.dir, err)
+	// The log is written in the order of the numbers, so all before n are in the kernel too.
+	for {
+		old := db.returned.Load()
+		if old >= n || db.returned.CompareAndSwap(old, n) {
+			return nil
+		}
 	}
-	if err := db.p.Apply(b.p, pebble.Sync); err != nil {
-		db.fail.set(err)
-	}
-	return db.fail.get()
 }
 
-// checkSpace refuses a batch early where space is short. Pebble must still be able to flush
-// what is acknowledged; and a log that has no space cannot be written again.
-func (db *DB) checkSpace(n int) error {
-	if db.reserve < 0 {
-		return nil
+// apply gives b its number and hands it to Pebble, which has it written while the next one
+// is prepared.
+func (db *DB) apply(b *Batch) (uint64, error) {
+	db.committing.Lock()
+	defer db.committing.Unlock()
+	db.count++
+	// Last in the batch, so that no range of the caller deletes it.
+	if err := b.p.Set(countKey, binary.BigEndian.AppendUint64(nil, db.count), nil); err != nil {
+		return 0, err
 	}
-	if db.fail.full.Load() {
-		return fmt.Errorf("%w: %w: what was written before is not flushed", ErrFull, syscall.ENOSPC)
-	}
-	u, err := db.fs.GetDiskUsage(db.dir)
-	if err != nil {
-		return nil // not every filesystem can tell
-	}
-	if need := uint64(db.reserve) + 2*uint64(n); u.AvailBytes < need {
-		return fmt.Errorf("%w: %w: %d MiB are free, %d MiB are needed to go on", ErrFull, syscall.ENOSPC, u.AvailBytes>>20, need>>20)
-	}
-	return nil
+	return db.count, db.p.ApplyNoSyncWait(b.p, pebble.Sync)
 }
 
 // Get returns a copy of the value of k, and whether k is there.
@@ -101,6 +114,9 @@ func (db *DB) Get(k []byte) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	defer db.leave()
+	if bytes.Compare(k, firstKey) < 0 {
+		return nil, false, nil
+	}
 	v, closer, err := db.p.Get(k)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
@@ -125,7 +141,7 @@ func (db *DB) Range(start, end []byte, fn func(k, v []byte) error) (err error) {
 		return err
 	}
 	defer db.leave()
-	it, err := db.p.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	it, err := db.p.NewIter(bounds(start, end))
 	if err != nil {
 		return db.readError(err)
 	}
@@ -156,7 +172,7 @@ func (db *DB) Last(prefix []byte) (k, v []byte, ok bool, err error) {
 		return nil, nil, false, err
 	}
 	defer db.leave()
-	it, err := db.p.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	it, err := db.p.NewIter(bounds(prefix, prefixEnd(prefix)))
 	if err != nil {
 		return nil, nil, false, db.readError(err)
 	}
@@ -169,6 +185,13 @@ func (db *DB) Last(prefix []byte) (k, v []byte, ok bool, err error) {
 		return nil, nil, false, db.readError(err)
 	}
 	return k, v, ok, nil
+}
+
+func bounds(start, end []byte) *pebble.IterOptions {
+	if bytes.Compare(start, firstKey) < 0 {
+		start = firstKey
+	}
+	return &pebble.IterOptions{LowerBound: start, UpperBound: end}
 }
 
 func (db *DB) readError(err error) error {

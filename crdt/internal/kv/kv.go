@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -54,6 +55,9 @@ type Options struct {
 	// MustExist makes Open fail with ErrDamaged where there is no database, instead of
 	// making one: for a home that had one.
 	MustExist bool
+	// AcceptLoss opens a database that has lost commits that were synced, with what is left
+	// of it, and drops the rest for good: for repair, once a person has agreed.
+	AcceptLoss bool
 	// Reserve is how many bytes must be free on the filesystem for Commit to begin: room
 	// for Pebble to write what was acknowledged in its final place. 0: 16 MiB; less: none.
 	Reserve int64
@@ -70,7 +74,12 @@ type DB struct {
 	fail    *failure
 	wal     *walFS
 	lock    *pebble.Lock
+	mark    *mark
 	p       *pebble.DB
+
+	committing sync.Mutex    // keeps commits in the order of their numbers
+	count      uint64        // the number of the newest commit
+	returned   atomic.Uint64 // the newest commit that is in the kernel, with all before it
 
 	mu     sync.Mutex
 	idle   sync.Cond // no call is running
@@ -113,7 +122,7 @@ func Open(dir string, o Options) (*DB, error) {
 			return nil, fmt.Errorf("database %s: making it: %w", db.dir, kind(err, false))
 		}
 	}
-	if err := db.open(); err != nil {
+	if err := db.open(o.AcceptLoss); err != nil {
 		db.wal.close()
 		return nil, fmt.Errorf("database %s: %w", db.dir, err)
 	}
@@ -130,7 +139,8 @@ func (db *DB) exists() (bool, error) {
 	return len(names) > 0, err
 }
 
-func (db *DB) open() error {
+// open takes the lock and everything that is held until Close.
+func (db *DB) open(acceptLoss bool) error {
 	lock, err := pebble.LockDirectory(db.dir, db.fs)
 	if err != nil {
 		// Held by this process, which is not a system call's error, or by another one.
@@ -141,23 +151,48 @@ func (db *DB) open() error {
 		return kind(err, false)
 	}
 	db.lock = lock
-	o := db.options()
-	o.FS = db.wal
-	o.Lock = lock
-	o.ErrorIfNotExists = true
-	p, err := openPebble(db.dir, o)
-	if err == nil {
-		err = db.fail.get()
-	}
-	if err != nil {
-		if p != nil {
-			p.Close()
+	if err := db.openLocked(acceptLoss); err != nil {
+		if db.p != nil {
+			db.p.Close()
+		}
+		if db.mark != nil {
+			db.mark.close()
 		}
 		lock.Close()
 		return kind(err, true)
 	}
-	db.p = p
 	return nil
+}
+
+func (db *DB) openLocked(acceptLoss bool) (err error) {
+	if err := db.checkSpaceToOpen(); err != nil {
+		return err
+	}
+	if db.mark, err = openMark(db.fs, db.dir); err != nil {
+		return err
+	}
+	if c := db.mark.claim; c != (claim{}) && !acceptLoss {
+		if err := db.checkMark(c); err != nil {
+			return err
+		}
+	}
+	o := db.options()
+	o.FS = db.wal
+	o.Lock = db.lock
+	o.ErrorIfNotExists = true
+	db.wal.manifestSynced = db.noteManifest
+	if db.p, err = openPebble(db.dir, o); err != nil {
+		return err
+	}
+	if db.count, err = count(db.p); err != nil {
+		return err
+	}
+	// Opening replayed the log and wrote what it held in its final place.
+	db.returned.Store(db.count)
+	if err := db.mark.reset(db.count); err != nil {
+		return err
+	}
+	return db.fail.get()
 }
 
 // openPebble makes an error of a panic: Pebble checks some invariants of what it reads from
@@ -205,8 +240,11 @@ func (db *DB) Close() error {
 	db.mu.Unlock()
 
 	db.wal.close()
-	errs := []error{db.p.Close(), db.fail.get(), db.lock.Close()}
-	if err := errors.Join(errs...); err != nil {
+	err := errors.Join(db.p.Close(), db.fail.get())
+	if err == nil {
+		err = db.mark.committed(db.count)
+	}
+	if err = errors.Join(err, db.mark.close(), db.lock.Close()); err != nil {
 		return fmt.Errorf("database %s: closing: %w", db.dir, kind(err, false))
 	}
 	return nil
@@ -225,8 +263,23 @@ func (db *DB) Sync() error {
 	if err := db.fail.get(); err != nil {
 		return err
 	}
+	n := db.returned.Load()
 	db.wal.sync()
-	return db.fail.get()
+	if err := db.fail.get(); err != nil {
+		return err
+	}
+	if err := db.mark.committed(n); err != nil {
+		// The mark only has to be true, not new.
+		db.log.Warn("database: noting what is synced", "path", db.dir, "error", err)
+	}
+	return nil
+}
+
+// noteManifest is told what is durable of the manifest.
+func (db *DB) noteManifest(number, n uint64) {
+	if err := db.mark.manifest(number, n); err != nil {
+		db.log.Warn("database: noting what is synced", "path", db.dir, "error", err)
+	}
 }
 
 // enter begins a call. Every call that it lets in must leave.

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,8 @@ import (
 type walFS struct {
 	vfs.FS
 	fail *failure
+	// manifestSynced is told that the first n bytes of a manifest are durable.
+	manifestSynced func(number, n uint64)
 
 	syncing sync.Mutex // one sync at a time; who waits for it often finds the work done
 	mu      sync.Mutex
@@ -30,7 +33,12 @@ func newWALFS(below vfs.FS, fail *failure) *walFS {
 	return &walFS{FS: below, fail: fail, open: map[*walFile]struct{}{}, done: make(chan struct{})}
 }
 
-func isWAL(name string) bool { return strings.HasSuffix(name, ".log") }
+const (
+	logSuffix      = ".log"
+	manifestPrefix = "MANIFEST-"
+)
+
+func isWAL(name string) bool { return strings.HasSuffix(name, logSuffix) }
 
 func (w *walFS) Unwrap() vfs.FS { return w.FS }
 
@@ -39,20 +47,25 @@ func (w *walFS) close() { w.once.Do(func() { close(w.done) }) }
 // Create makes a file. A log that cannot be made is made of nothing: Pebble would panic with
 // its locks held.
 func (w *walFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := w.FS.Create(name, c)
 	if isWAL(name) {
-		return w.track(f, err), nil
+		return w.newLog(func() (vfs.File, error) { return w.FS.Create(name, c) }), nil
 	}
-	return w.other(f, err)
+	f, err := w.other(w.FS.Create(name, c))
+	if number, ok := strings.CutPrefix(w.PathBase(name), manifestPrefix); ok && err == nil {
+		n, err := strconv.ParseUint(number, 10, 64)
+		if err == nil {
+			return &manifestFile{File: f, fs: w, dir: w.PathDir(name), number: n}, nil
+		}
+	}
+	return f, err
 }
 
 // ReuseForWrite gives an old log a new name.
 func (w *walFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := w.FS.ReuseForWrite(old, name, c)
 	if isWAL(name) {
-		return w.track(f, err), nil
+		return w.newLog(func() (vfs.File, error) { return w.FS.ReuseForWrite(old, name, c) }), nil
 	}
-	return w.other(f, err)
+	return w.other(w.FS.ReuseForWrite(old, name, c))
 }
 
 // OpenDir opens a directory to sync it. Where that fails, Pebble would panic.
@@ -64,8 +77,14 @@ func (w *walFS) OpenDir(name string) (vfs.File, error) {
 	return &dirFile{File: f, fail: w.fail}, nil
 }
 
-func (w *walFS) track(f vfs.File, err error) vfs.File {
+// newLog makes a log, of nothing after a failure: the one before it may end in the middle of
+// a commit, and Pebble forgives that only to the newest log.
+func (w *walFS) newLog(create func() (vfs.File, error)) vfs.File {
 	wf := &walFile{fs: w}
+	if w.fail.get() != nil {
+		return wf
+	}
+	f, err := create()
 	if err != nil {
 		w.fail.set(err)
 		return wf
@@ -227,4 +246,40 @@ func (f *otherFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
 	f.fs.slowDown(err)
 	return n, err
+}
+
+// manifestFile is the list of the files that make up the database, or what changed in it.
+type manifestFile struct {
+	vfs.File
+	fs     *walFS
+	dir    string
+	number uint64
+	n      uint64
+	named  bool // its name is durable
+}
+
+func (f *manifestFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.n += uint64(n)
+	return n, err
+}
+
+// Sync also makes the name durable: Pebble leaves that to the sync of the marker that names
+// this file as the newest, and a power loss could keep the marker and not the file.
+func (f *manifestFile) Sync() error {
+	if err := f.File.Sync(); err != nil {
+		return err
+	}
+	if !f.named {
+		d, err := f.fs.FS.OpenDir(f.dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+		f.named = true
+	}
+	f.fs.manifestSynced(f.number, f.n)
+	return nil
 }
