@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,7 +184,14 @@ func TestUnlinkedOpen(t *testing.T) {
 func TestTemporary(t *testing.T) {
 	d := mounted(t)
 	before := d.f.Last()
-	d.run("echo x > tmp; rm tmp; echo y > tmp2; mv tmp2 tmp3; rm tmp3")
+	d.write("tmp", "x\n")
+	if err := os.Remove(d.path("tmp")); err != nil {
+		t.Fatal(err)
+	}
+	d.write("tmp2", "y\n")
+	if err := errors.Join(os.Rename(d.path("tmp2"), d.path("tmp3")), os.Remove(d.path("tmp3"))); err != nil {
+		t.Fatal(err)
+	}
 	d.flush()
 	if n := d.f.Last(); n != before {
 		t.Errorf("%d entries for files that are gone", n-before)

@@ -22,6 +22,7 @@ type handle struct {
 }
 
 func (h *handle) writes() bool  { return h.flags&syscall.O_ACCMODE != syscall.O_RDONLY }
+func (h *handle) reads() bool   { return h.flags&syscall.O_ACCMODE != syscall.O_WRONLY }
 func (h *handle) appends() bool { return h.flags&syscall.O_APPEND != 0 }
 
 // open makes a handle. The caller holds filesystem.mu.
@@ -165,7 +166,7 @@ func (fs *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) 
 	n := h.in
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !h.writes() && h.by != nil && !h.version.Equal(n.version) {
+	if h.by != nil && h.reads() && !h.version.Equal(n.version) {
 		fs.given(n, h)
 	}
 	got, err := n.read(buf[:min(len(buf), int(in.Size))], int64(in.Offset))
@@ -202,6 +203,8 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	mode, off := whole, int64(in.Offset)
 	if appends {
 		mode, off = appended, -1
+	} else if err := fs.stepBack(h); err != nil {
+		return 0, status(err)
 	}
 	s, err := fs.begin(n, who, mode)
 	if err != nil {
@@ -220,6 +223,26 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	}
 	fs.watch(n, s)
 	return done, fuse.OK
+}
+
+// stepBack makes the view show the version that a handle has read, if a newer
+// one came since: the offsets at which its process writes are those of the text
+// it knows. The caller holds in.mu.
+func (fs *filesystem) stepBack(h *handle) error {
+	n := h.in
+	if n.sess != nil || !n.bound || !h.reads() || h.version.Equal(n.version) || n.object.Object != nil {
+		return nil
+	}
+	c, err := fs.folder.ContentAt(n.node, h.version)
+	if err != nil || c.Object != nil {
+		return err
+	}
+	if err := fs.show(n, c); err != nil {
+		return err
+	}
+	n.stale = true
+	fs.later(0, func() { fs.server.InodeNotify(n.id, 0, 0) })
+	return nil
 }
 
 // Write implements fuse.RawFileSystem.

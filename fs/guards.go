@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,10 +15,11 @@ import (
 )
 
 // An editor that finds its file newer than when it read it asks whether it may
-// overwrite the changes. It does not: its save is merged. So a process with an
-// unsaved buffer goes on seeing the time and size of the version it read, until
-// it reads again or saves. Which processes these are, vim's swap file and the
-// lock link of emacs tell; both are local files (local.go).
+// overwrite the changes. It does not: its save is merged. So while a process has
+// an unsaved buffer it goes on seeing the time and size of the version it read,
+// until it reads again or saves. Attributes of such a file are asked for each
+// time; whether there is an unsaved buffer, vim's swap file and the lock link of
+// emacs tell. Both are local files (local.go).
 
 // guard is what one process goes on seeing.
 type guard struct {
@@ -26,37 +28,24 @@ type guard struct {
 	mtime   time.Time
 }
 
-// guard notes who must go on seeing what a view showed before. It runs on the
-// queue, before the kernel is told. old is nil if the view was not loaded.
-func (fs *filesystem) guard(in *inode, old *shown) {
-	info, err := fs.folder.Get(in.node)
-	if err != nil {
-		return
-	}
-	pids := fs.unsaved(info)
-	if len(pids) == 0 {
-		return
-	}
+// guard notes who had read what a view showed before, or earlier versions, and
+// still runs. It runs on the queue, before the kernel is told.
+func (fs *filesystem) guard(in *inode) {
 	fs.resolver.flush()
+	reads := fs.reads.served(in.node)
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for _, pid := range pids {
-		st, ok := readStat(pid)
-		if !ok {
+	for p := range in.guards {
+		if !p.alive() {
+			delete(in.guards, p)
+		}
+	}
+	for _, r := range reads { // the latest of each process counts
+		g := guard{version: r.version}
+		if now, ok := in.guards[r.process]; ok && now.version.Equal(g.version) || r.version.Equal(in.version) {
 			continue
 		}
-		p := process{pid, st.start}
-		if _, ok := in.guards[p]; ok {
-			continue
-		}
-		reads := fs.reads.of(p, in.node)
-		if len(reads) == 0 {
-			continue
-		}
-		g := guard{version: reads[len(reads)-1].version}
 		switch {
-		case old != nil && old.version.Equal(g.version):
-			g.size, g.mtime = old.size, old.mtime
 		case in.saved && in.savedVersion.Equal(g.version):
 			g.size, g.mtime = in.savedSize, in.savedMtime
 		case in.shownLast != nil && in.shownLast.version.Equal(g.version):
@@ -64,10 +53,13 @@ func (fs *filesystem) guard(in *inode, old *shown) {
 		default:
 			continue
 		}
+		if !r.alive() {
+			continue
+		}
 		if in.guards == nil {
 			in.guards = map[process]guard{}
 		}
-		in.guards[p] = g
+		in.guards[r.process] = g
 	}
 }
 
@@ -82,11 +74,15 @@ func (fs *filesystem) unguard(in *inode, c *caller, v crdt.Version) {
 	}
 }
 
-// guardAttr answers a process that goes on seeing what it read. The caller
-// holds in.mu.
+// guardAttr answers a process that has an unsaved buffer of what it read. The
+// caller holds in.mu.
 func (fs *filesystem) guardAttr(in *inode, who *caller, out *fuse.Attr) {
 	g, ok := in.guards[who.process]
 	if !ok || in.sess != nil && in.sess.dirty {
+		return
+	}
+	info, err := fs.folder.Get(in.node)
+	if err != nil || !slices.Contains(fs.unsaved(info), who.pid) {
 		return
 	}
 	out.Size = uint64(g.size)

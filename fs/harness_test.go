@@ -255,3 +255,11 @@ func equal(t testing.TB, what, got, want string) {
 }
 
 func prepend(s string) func(string) string { return func(t string) string { return s + t } }
+
+func moveTo(node crdt.NodeID, name string) func(*crdt.Tx) error {
+	return func(tx *crdt.Tx) error { return tx.Move(node, crdt.Root, name) }
+}
+
+func removeNode(node crdt.NodeID) func(*crdt.Tx) error {
+	return func(tx *crdt.Tx) error { return tx.Remove(node) }
+}

@@ -177,7 +177,7 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 		return fuse.OK
 	}
 	info, err := fs.folder.Get(in.node)
-	if err != nil && in.gone && in.loaded {
+	if err != nil && in.loaded { // removed, but open
 		info, err = crdt.Info{Kind: in.kind, Mode: 0o644, Mtime: in.mtime}, nil
 	}
 	if err != nil {

@@ -191,7 +191,7 @@ func (fs *filesystem) refresh(in *inode) {
 	if !in.loaded {
 		in.stale = false
 		in.mu.Unlock()
-		fs.guard(in, nil)
+		fs.guard(in)
 		fs.server.InodeNotify(in.id, 0, 0)
 		fs.touchPoke(in.node)
 		return
@@ -213,7 +213,7 @@ func (fs *filesystem) refresh(in *inode) {
 		in.mu.Unlock()
 		return
 	}
-	old := shown{in.version, in.size(), in.mtime}
+	old := in.version
 	if in.sess != nil {
 		fs.endSession(in) // clean, and nobody writes at offsets of their own
 	}
@@ -222,10 +222,10 @@ func (fs *filesystem) refresh(in *inode) {
 		fs.log.Warn("show what came", "err", err)
 		return
 	}
-	in.before, in.flipping, in.shownLast = old.version, true, &old
+	in.before, in.flipping = old, true
 	in.mu.Unlock()
 
-	fs.guard(in, &old)
+	fs.guard(in)
 	fs.server.InodeNotify(in.id, 0, 0)
 
 	in.mu.Lock()
@@ -260,7 +260,7 @@ func (fs *filesystem) moved(c crdt.Change) {
 	var id uint64
 	if in != nil {
 		id = in.id
-		if !c.After.Visible {
+		if !c.After.Visible && !fs.written(in) {
 			fs.detach(in)
 			fs.unbindGone(in)
 		} else if in.gone {
@@ -288,6 +288,21 @@ func (fs *filesystem) moved(c crdt.Change) {
 		if !c.Before.Visible {
 			fs.createPoke(c.Node, after, c.After.Name)
 		}
+	}
+}
+
+// written tells whether somebody writes a file: if it was removed elsewhere, the
+// save brings it back.
+func (fs *filesystem) written(in *inode) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.writers > 0 || in.sess != nil && in.sess.dirty
+}
+
+// returned tells the kernel that a save brought a removed file back.
+func (fs *filesystem) returned(node crdt.NodeID) {
+	if info, err := fs.folder.Get(node); err == nil {
+		fs.moved(crdt.Change{Node: node, What: crdt.PlaceChanged, After: crdt.Place{Dir: info.Parent, Name: info.Name, Visible: true}})
 	}
 }
 

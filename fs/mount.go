@@ -154,6 +154,7 @@ func mountOptions(f *crdt.Folder, o Options) *fuse.MountOptions {
 		MaxWrite:          1 << 20,
 		MaxReadAhead:      1 << 20,
 		MaxBackground:     64,
+		DisableSplice:     true, // pipes are smaller than our requests
 		Debug:             o.Debug,
 		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
 	}

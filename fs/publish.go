@@ -57,9 +57,9 @@ func (fs *filesystem) publish(in *inode) error {
 // write makes content a version of a node, from the base of its writer, and
 // returns what the writer knows now.
 func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (crdt.Version, error) {
-	// A file that was removed elsewhere meanwhile comes back with this.
 	current, err := fs.folder.Content(node)
-	if err != nil && !errors.Is(err, crdt.ErrNotExist) && !errors.Is(err, crdt.ErrNotHere) {
+	removed := errors.Is(err, crdt.ErrNotExist)
+	if err != nil && !removed && !errors.Is(err, crdt.ErrNotHere) {
 		return nil, err
 	}
 	if err == nil && same(current, c) {
@@ -74,6 +74,9 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 		}
 		return err
 	})
+	if err == nil && removed && fs.queue != nil {
+		fs.later(0, func() { fs.returned(node) })
+	}
 	return v, err
 }
 

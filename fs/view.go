@@ -91,6 +91,13 @@ func (fs *filesystem) show(in *inode, c crdt.Content) error {
 
 // unload lets go of the content; attributes come from the folder again.
 func (in *inode) unload() {
+	if in.loaded {
+		size := int64(len(in.text))
+		if in.object.Object != nil {
+			size = in.object.Size
+		}
+		in.shownLast = &shown{in.version, size, in.mtime}
+	}
 	if in.object.fd >= 0 {
 		syscall.Close(in.object.fd)
 	}
