@@ -71,7 +71,7 @@ func (t *texts) drop(e *list.Element) {
 func (t *texts) weigh(e *list.Element) {
 	k := e.Value.(*kept)
 	t.bytes -= k.bytes
-	k.bytes = 2*k.doc.Len() + 256
+	k.bytes = k.doc.Memory()
 	t.bytes += k.bytes
 	t.used.MoveToFront(e)
 	for t.used.Len() > 1 && (t.used.Len() > maxKeptDocs || t.bytes > maxKeptBytes) {

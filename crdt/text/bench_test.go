@@ -167,3 +167,21 @@ func BenchmarkBlame(b *testing.B) {
 		d.Blame()
 	}
 }
+
+// An event as most are: one word. Every one is encoded and hashed when it is made, and decoded when it is read again.
+func BenchmarkEvent(b *testing.B) {
+	e := Event{Parents: []ID{{1}}, Hunks: []Hunk{{sp(1000, 5, "words")}}}
+	enc := e.Encode()
+	b.Run("ID", func(b *testing.B) {
+		for b.Loop() {
+			e.ID(testNode)
+		}
+	})
+	b.Run("Decode", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := DecodeEvent(enc); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	"github.com/fxamacker/cbor/v2"
 	"github.com/zeebo/blake3"
 )
 
@@ -44,7 +43,6 @@ func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
 
 // Splice replaces Del code points at Pos by Ins. Positions are those of the parents' text.
 type Splice struct {
-	_   struct{} `cbor:",toarray"`
 	Pos int
 	Del int
 	Ins string
@@ -59,83 +57,9 @@ type Hunk []Splice
 // Its splices, over all hunks, ascend and leave at least one untouched code point between each other. An event that
 // breaks this, reaches beyond its parents' text, or would insert what is not text, changes nothing.
 type Event struct {
-	_       struct{} `cbor:",toarray"`
-	Parents []ID     // ascending, no doubles; none for a first event
+	Parents []ID // ascending, no doubles; none for a first event
 	Hunks   []Hunk
 	Nonce   []byte // nil, or 16 bytes that keep equal appends apart
-}
-
-var (
-	encoding = func() cbor.EncMode {
-		o := cbor.CoreDetEncOptions()
-		o.NilContainers = cbor.NilContainerAsEmpty
-		m, err := o.EncMode()
-		if err != nil {
-			panic(err) // a constant of the program
-		}
-		return m
-	}()
-	decoding = func() cbor.DecMode {
-		m, err := cbor.DecOptions{
-			MaxArrayElements: MaxSplices,
-			MaxMapPairs:      16,
-			MaxNestedLevels:  6,
-			IndefLength:      cbor.IndefLengthForbidden,
-			TagsMd:           cbor.TagsForbidden,
-			UTF8:             cbor.UTF8RejectInvalid,
-		}.DecMode()
-		if err != nil {
-			panic(err)
-		}
-		return m
-	}()
-)
-
-// format is the first element of an encoded event.
-const format = 1
-
-type encoded struct {
-	_      struct{} `cbor:",toarray"`
-	Format int
-	Event  Event
-}
-
-// Encode is the canonical form of the event: deterministic CBOR, the same bytes on every device.
-func (e *Event) Encode() []byte {
-	return marshal(encoded{Format: format, Event: *e})
-}
-
-func marshal(v any) []byte {
-	b, err := encoding.Marshal(v)
-	if err != nil {
-		panic(err) // these types always encode
-	}
-	return b
-}
-
-// DecodeEvent reads what Encode wrote, and refuses every other spelling of it with ErrMalformed.
-func DecodeEvent(b []byte) (Event, error) {
-	if len(b) > MaxEvent {
-		return Event{}, fmt.Errorf("%w: %d bytes, at most %d", ErrMalformed, len(b), MaxEvent)
-	}
-	var v encoded
-	if err := decoding.Unmarshal(b, &v); err != nil {
-		return Event{}, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if v.Format != format {
-		return Event{}, fmt.Errorf("%w: format %d is not known", ErrMalformed, v.Format)
-	}
-	e := v.Event
-	if err := e.check(); err != nil {
-		return Event{}, err
-	}
-	if len(e.Nonce) == 0 {
-		e.Nonce = nil
-	}
-	if !bytes.Equal(e.Encode(), b) {
-		return Event{}, fmt.Errorf("%w: not canonical", ErrMalformed)
-	}
-	return e, nil
 }
 
 // check tells whether the event is within the format, whatever its parents are.
@@ -214,7 +138,7 @@ func (e *Event) ID(node Node) ID {
 // ChangeID names the change that a hunk stands for. It is the Automerge actor of that change, so it also decides the
 // order of concurrent insertions at one place. It covers what makes two hunks one change: text, parents, splices, nonce.
 func (e *Event) ChangeID(node Node, hunk int) ID {
-	return forChange.id(node, marshal(Event{Parents: e.Parents, Hunks: e.Hunks[hunk : hunk+1], Nonce: e.Nonce}))
+	return forChange.id(node, appendEvent(nil, e.Parents, e.Hunks[hunk:hunk+1], e.Nonce))
 }
 
 // EmptyChangeID is the Automerge actor of the change without operations that stands for an event that changes nothing.

@@ -14,6 +14,7 @@ type Doc struct {
 	numbers   map[ID]int32 // of events
 	snapshots snapshots
 	views     []view // versions asked for of late, the newest last
+	history   int    // bytes of memory that the events take, about
 }
 
 // view is the text of a version.
@@ -51,6 +52,7 @@ func (d *Doc) Add(e Event) (ID, error) {
 	d.engine.add(node{event: &e, parents: parents})
 	d.ids = append(d.ids, id)
 	d.numbers[id] = n
+	d.history += e.memory()
 	d.snapshots.update(d.engine)
 	return id, nil
 }
@@ -89,6 +91,32 @@ func (d *Doc) Text() string { return d.engine.text.String() }
 
 // Len is the length of the current text in bytes.
 func (d *Doc) Len() int { return d.engine.text.bytes }
+
+// Memory is about how many bytes of memory the document takes: for deciding which to keep.
+func (d *Doc) Memory() int {
+	n := 1024 + d.history + 2*d.engine.text.bytes
+	for i := range d.snapshots.kept {
+		n += d.snapshots.kept[i].text.bytes
+	}
+	for i := range d.views {
+		n += d.views[i].text.bytes
+	}
+	if q := d.engine.seq; q != nil {
+		n += len(q.changes)*256 + len(q.leaves)*leafSize*64
+	}
+	return n
+}
+
+func (e *Event) memory() int {
+	n := 256 + len(e.Parents)*36
+	for _, h := range e.Hunks {
+		n += 24 + len(h)*32
+		for i := range h {
+			n += len(h[i].Ins)
+		}
+	}
+	return n
+}
 
 // Events lists the events in the order they were added, parents first.
 func (d *Doc) Events() []Event {

@@ -3,6 +3,7 @@ package text
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -115,6 +116,31 @@ func TestInvalidEvents(t *testing.T) {
 				t.Fatalf("%q, %v", s, err)
 			}
 		})
+	}
+}
+
+// What Memory says is near what a document takes.
+func TestMemory(t *testing.T) {
+	for _, side := range []int{500, 2000} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		d := NewDoc(testNode)
+		v0 := save(t, d, nil, strings.Repeat("some line of text\n", 1000))
+		for w := range 2 {
+			v := v0
+			for i := range side {
+				v = []ID{add(t, d, Event{Parents: v, Hunks: []Hunk{{sp(i*3+w, 1, "word")}}})}
+			}
+		}
+		_ = d.Text()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		said, took := d.Memory(), int(after.HeapAlloc)-int(before.HeapAlloc)
+		if said < took/3 || said > took*3 {
+			t.Errorf("%d saves a side: says %d, takes %d", side, said, took)
+		}
+		t.Logf("%d saves a side: says %d, takes %d", side, said, took)
 	}
 }
 
