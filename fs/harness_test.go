@@ -224,12 +224,17 @@ func (d *device) names() string {
 	return strings.Join(collect(list, func(i crdt.Info) string { return i.Name }), " ")
 }
 
+// command is a program that runs in the mount. It goes there itself, after it
+// was executed: a child that is still part of this process, which serves the
+// mount, must not wait for it.
+func (d *device) command(name string, args ...string) *exec.Cmd {
+	return exec.Command("sh", append([]string{"-c", `cd "$0" && exec "$@"`, d.point, name}, args...)...)
+}
+
 // run runs a shell script in the mount.
 func (d *device) run(script string) string {
 	d.t.Helper()
-	c := exec.Command("sh", "-c", script)
-	c.Dir = d.point
-	out, err := c.CombinedOutput()
+	out, err := d.command("sh", "-c", script).CombinedOutput()
 	if err != nil {
 		d.t.Fatalf("%s: %v\n%s", script, err, out)
 	}

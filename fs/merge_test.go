@@ -29,8 +29,7 @@ func startPython(d *device) *python {
 	if _, err := os.Stat(exe); err != nil {
 		exe = "python3"
 	}
-	c := exec.Command(exe, "-u", "-c", "import sys\nfor l in sys.stdin:\n  exec(l)\n  print('done')")
-	c.Dir = d.point
+	c := d.command(exe, "-u", "-c", "import sys\nfor l in sys.stdin:\n  exec(l)\n  print('done')")
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
@@ -271,8 +270,7 @@ func TestVim(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			here, far := shared(t)
-			c := exec.Command("vim", "-u", "NONE", "-i", "NONE", "-N", "--cmd", "set backupcopy="+mode+" writebackup shortmess=at", "f")
-			c.Dir = here.point
+			c := here.command("vim", "-u", "NONE", "-i", "NONE", "-N", "--cmd", "set backupcopy="+mode+" writebackup shortmess=at", "f")
 			c.Env = append(os.Environ(), "TERM=xterm")
 			tty, err := pty.Start(c)
 			if err != nil {
