@@ -135,3 +135,25 @@ func TestDiffBounded(t *testing.T) {
 		})
 	}
 }
+
+// A save that changes more places than an event may hold is one splice.
+func TestDiffOfTooManyPlaces(t *testing.T) {
+	var a, b strings.Builder
+	for range MaxSplices + 1 {
+		a.WriteString("x\né\n")
+		b.WriteString("x\nè\n")
+	}
+	h := Diff(a.String(), b.String())
+	if len(h) != 1 || len(h[0]) != 1 || h[0][0].Pos != 2 || h[0][0].Del != 4*MaxSplices+1 {
+		t.Fatalf("%d hunks, the first at %d", len(h), h[0][0].Pos)
+	}
+	if patchOne(a.String(), h[0][0]) != b.String() {
+		t.Error("another text")
+	}
+}
+
+func patchOne(base string, s Splice) string {
+	r := newRope(base)
+	r.apply(&Event{Hunks: []Hunk{{s}}})
+	return r.String()
+}

@@ -122,3 +122,63 @@ func checkBlame(t *testing.T, g *graph, d *Doc) {
 		t.Fatalf("nobody inserted %q", text)
 	}
 }
+
+// Long histories: runs of saves on the heads, long enough for a sequence to be dropped, between stretches apart and late
+// saves over old versions. The text is that of one sequence that starts from nothing.
+func TestLongHistories(t *testing.T) {
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		d := NewDoc(testNode)
+		q, whole := newSequence(testNode, -1, 0), newRope("")
+		versions := [][]ID{nil}
+		apart := 0 // saves that are still to be made over what is not the current version
+		for n := range 1500 {
+			switch {
+			case apart > 0:
+				apart--
+			case r.IntN(100) == 0:
+				apart = r.IntN(60)
+			case r.IntN(500) == 0 && n%3 == 0:
+				for range coolAfter + 10 {
+					versions = append(versions, []ID{add(t, d, Event{Parents: d.Heads(), Hunks: randomHunks(r, d.engine.text.runes, 0.5, 0.5)})})
+				}
+			}
+			v := d.Heads()
+			if apart > 0 {
+				back := 20
+				if r.IntN(50) == 0 {
+					back = 1000
+				}
+				v = versions[max(0, len(versions)-1-r.IntN(back))]
+			}
+			base, err := d.At(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := add(t, d, Event{Parents: v, Hunks: randomHunks(r, utf8.RuneCountInString(base), 0.5, 0.5)})
+			versions = append(versions, []ID{id})
+			if r.IntN(4) == 0 {
+				versions = append(versions, d.Heads())
+			}
+			for q.next < len(d.engine.nodes) {
+				q.apply(d.engine.nodes, q.next, whole)
+			}
+			if r.IntN(50) == 0 && d.Text() != whole.String() {
+				t.Fatalf("seed %d: another text after %d events", seed, q.next)
+			}
+		}
+		if d.Text() != whole.String() {
+			t.Fatalf("seed %d: another text", seed)
+		}
+		for _, v := range versions[len(versions)-20:] {
+			alone := NewDoc(testNode)
+			numbers, _ := d.find(v)
+			for _, e := range d.engine.past(numbers, -1) {
+				add(t, alone, *d.engine.nodes[e].event)
+			}
+			if got, err := d.At(v); err != nil || got != alone.Text() {
+				t.Fatalf("seed %d: another old text, %v", seed, err)
+			}
+		}
+	}
+}

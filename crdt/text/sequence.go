@@ -23,6 +23,7 @@ type sequence struct {
 	events  []replayed
 	byID    map[ID]int32 // changes by their id
 	slots   [slotCount]slot
+	side    []uint8 // of between: marks on events, all zero outside of it
 	clock   int
 	stamp   int
 	record  func(change int32, op Op) // told of every operation, if set

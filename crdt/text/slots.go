@@ -1,9 +1,6 @@
 package text
 
-import (
-	"container/heap"
-	"slices"
-)
+import "slices"
 
 // seek gives the number of a slot that holds the version with the given heads.
 func (q *sequence) seek(nodes []node, parents []int32) int {
@@ -55,35 +52,40 @@ func (q *sequence) move(nodes []node, s int, heads []int32) {
 	sl.heads = heads
 }
 
-// between lists the events that only one of two versions holds. It looks at no event below the common ones.
+// between lists the events that only one of two versions holds, the latest first. It looks at no event before the latest
+// common ones: from the last one down, until none is left that only one side is known to hold.
 func (q *sequence) between(nodes []node, a, b []int32) (onlyA, onlyB []int32) {
 	const both = 3
-	side := map[int32]uint8{}
-	var todo numbers
-	open := 0 // of todo, those on one side
-	push := func(e int32, f uint8) {
-		old := side[e]
-		if old == 0 {
-			heap.Push(&todo, e)
-		}
-		now := old | f
-		side[e] = now
-		if old != 0 && old != both && now == both {
-			open--
-		} else if old == 0 && now != both {
+	for len(q.side) < len(q.events) {
+		q.side = append(q.side, 0)
+	}
+	top, low := int32(-1), int32(len(q.events)) // marks are in this range
+	open := 0                                   // of them, those for one side
+	mark := func(e int32, side uint8) {
+		old := q.side[e]
+		now := old | side
+		q.side[e] = now
+		if old == 0 && now != both {
 			open++
+		} else if old != 0 && old != both && now == both {
+			open--
 		}
+		top, low = max(top, e), min(low, e)
 	}
 	for _, e := range a {
-		push(e, 1)
+		mark(e, 1)
 	}
 	for _, e := range b {
-		push(e, 2)
+		mark(e, 2)
 	}
-	for open > 0 {
-		e := heap.Pop(&todo).(int32)
-		f := side[e]
-		switch f {
+	e := top
+	for ; open > 0; e-- {
+		side := q.side[e]
+		if side == 0 {
+			continue
+		}
+		q.side[e] = 0
+		switch side {
 		case 1:
 			onlyA = append(onlyA, e)
 			open--
@@ -93,23 +95,12 @@ func (q *sequence) between(nodes []node, a, b []int32) (onlyA, onlyB []int32) {
 		}
 		for _, p := range nodes[int(e)+q.base+1].parents {
 			if p := p - int32(q.base) - 1; p >= 0 {
-				push(p, f)
+				mark(p, side)
 			}
 		}
 	}
+	if low <= e {
+		clear(q.side[low : e+1])
+	}
 	return onlyA, onlyB
-}
-
-// numbers is a heap of event numbers, the greatest on top.
-type numbers []int32
-
-func (n numbers) Len() int           { return len(n) }
-func (n numbers) Less(i, j int) bool { return n[i] > n[j] }
-func (n numbers) Swap(i, j int)      { n[i], n[j] = n[j], n[i] }
-func (n *numbers) Push(x any)        { *n = append(*n, x.(int32)) }
-func (n *numbers) Pop() any {
-	old := *n
-	x := old[len(old)-1]
-	*n = old[:len(old)-1]
-	return x
 }

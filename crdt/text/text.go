@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Doc is one text: its events and what they come to. A Doc without events is the empty text. It is not safe for
-// concurrent use.
+// Doc is one text: its events and what they come to. A Doc without events is the empty text. It is not safe for concurrent
+// use, reading included: texts are built when they are asked for.
 type Doc struct {
 	name      Node
 	engine    *engine
