@@ -347,18 +347,6 @@ func (x *fetcher) wants(l *link, f *shared) (objects, bytes uint64) {
 	return objects, bytes
 }
 
-// missing returns the bytes of objects that a folder wants.
-func (x *fetcher) missing(f *shared) (bytes int64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, o := range x.objects {
-		if _, ok := o.folders[f]; ok {
-			bytes += o.left
-		}
-	}
-	return bytes
-}
-
 // tell lets the sessions of the folders that want o say what changed.
 func (x *fetcher) tell(o *object) {
 	x.mu.Lock()

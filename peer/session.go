@@ -193,7 +193,7 @@ func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash) error {
 		s.met = true
 		s.mu.Unlock()
 		s.told, s.cursor = mine, last
-		s.n.announce()
+		s.know()
 		return nil
 	}
 	mine, err := s.f.Frontier()
@@ -209,6 +209,12 @@ func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash) error {
 	}
 	s.cursor = s.recall()
 	return nil
+}
+
+// know tells those who wait that it is known what the peer holds.
+func (s *session) know() {
+	s.n.fetch.wake()
+	s.n.announce()
 }
 
 // await waits until ok, which is called with mu held.
@@ -513,7 +519,7 @@ func (s *session) take(m wire.Message) error {
 		s.met, s.theirs = true, fr
 		s.mu.Unlock()
 		s.kick(dirtyState)
-		s.n.announce()
+		s.know()
 	case *wire.Entries:
 		return s.takeEntries(m)
 	case *wire.Have:
