@@ -15,7 +15,7 @@ func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name str
 	if toLocal(&in.InHeader) {
 		return fs.localEntry(fs.local.Create(cancel, in, name, out), &out.EntryOut)
 	}
-	if isLocal(name) {
+	if IsLocal(name) {
 		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
 			in.NodeId = h.NodeId
 			return fs.local.Create(cancel, in, name, out)
@@ -41,7 +41,7 @@ func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name strin
 	if toLocal(&in.InHeader) {
 		return fs.localEntry(fs.local.Mknod(cancel, in, name, out), out)
 	}
-	if isLocal(name) {
+	if IsLocal(name) {
 		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
 			in.NodeId = h.NodeId
 			return fs.local.Mknod(cancel, in, name, out)

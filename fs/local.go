@@ -19,10 +19,10 @@ import (
 
 const localBit = 1 << 63
 
-// isLocal tells whether a name, with all that is under it, stays on this device:
+// IsLocal tells whether a name, with all that is under it, stays on this device:
 // repositories, NFS's remains of removed files, and the locks and swap files by
 // which an editor tells other editors of this machine that it is at work.
-func isLocal(name string) bool {
+func IsLocal(name string) bool {
 	switch {
 	case name == ".git", strings.HasPrefix(name, ".nfs"), strings.HasPrefix(name, ".#"):
 		return true

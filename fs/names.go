@@ -91,7 +91,7 @@ func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name stri
 	if st := checkName(name); !st.Ok() {
 		return st
 	}
-	if isLocal(name) {
+	if IsLocal(name) {
 		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
 			return fs.local.Lookup(cancel, h, name, out)
 		}, out)
@@ -132,7 +132,7 @@ func (fs *filesystem) list(dir *inode) ([]dirent, error) {
 	out := make([]dirent, 0, len(infos)+len(fs.overIn[dir.id]))
 	for _, i := range infos {
 		p := at(dir, i.Name)
-		if fs.waits[p] == nil && fs.over[p] == nil && !isLocal(i.Name) {
+		if fs.waits[p] == nil && fs.over[p] == nil && !IsLocal(i.Name) {
 			out = append(out, dirent{name: i.Name, info: i})
 		}
 	}
@@ -182,7 +182,7 @@ func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *
 			return true
 		}
 		// What went away since the listing has no number: the kernel will ask.
-		if n, err := fs.find(fs.handles[in.Fh].in, d.name); err == nil && !isLocal(d.name) {
+		if n, err := fs.find(fs.handles[in.Fh].in, d.name); err == nil && !IsLocal(d.name) {
 			_ = fs.entry(n, eo)
 		}
 		return true
@@ -285,7 +285,7 @@ func (fs *filesystem) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name strin
 	if toLocal(&in.InHeader) {
 		return fs.localEntry(fs.local.Mkdir(cancel, in, name, out), out)
 	}
-	if isLocal(name) {
+	if IsLocal(name) {
 		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
 			in.NodeId = h.NodeId
 			return fs.local.Mkdir(cancel, in, name, out)
@@ -301,7 +301,7 @@ func (fs *filesystem) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, 
 	if toLocal(h) {
 		return fs.localEntry(fs.local.Symlink(cancel, h, target, name, out), out)
 	}
-	if isLocal(name) {
+	if IsLocal(name) {
 		return fs.localRoot(cancel, h, name, true, func(h *fuse.InHeader) fuse.Status {
 			return fs.local.Symlink(cancel, h, target, name, out)
 		}, out)

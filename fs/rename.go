@@ -16,8 +16,8 @@ const (
 
 // Rename implements fuse.RawFileSystem.
 func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
-	oldLocal := in.NodeId&localBit != 0 || isLocal(oldName)
-	newLocal := in.Newdir&localBit != 0 || isLocal(newName)
+	oldLocal := in.NodeId&localBit != 0 || IsLocal(oldName)
+	newLocal := in.Newdir&localBit != 0 || IsLocal(newName)
 	if oldLocal && newLocal {
 		return fs.localRename(cancel, in, oldName, newName)
 	}
@@ -396,7 +396,7 @@ func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name stri
 	if toLocal(h) {
 		return fs.local.Unlink(cancel, h, name)
 	}
-	if isLocal(name) {
+	if IsLocal(name) {
 		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
 			return fs.local.Unlink(cancel, h, name)
 		}, nil)
@@ -448,7 +448,7 @@ func (fs *filesystem) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name strin
 	if toLocal(h) {
 		return fs.local.Rmdir(cancel, h, name)
 	}
-	if isLocal(name) {
+	if IsLocal(name) {
 		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
 			return fs.local.Rmdir(cancel, h, name)
 		}, nil)
