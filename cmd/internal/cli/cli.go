@@ -88,10 +88,13 @@ func (a *app) root() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&a.home, "home", "", "the device's home (default $SHEAF_HOME, then $XDG_STATE_HOME/sheaf, then ~/.local/state/sheaf)")
 	f.BoolVar(&a.json, "json", false, "print JSON where there is something to print")
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
-		a.versionCommand(),
+		a.initCommand(), a.inviteCommand(), a.joinCommand(), a.upCommand(), a.downCommand(),
+		a.statusCommand(), a.syncCommand(), a.logCommand(), a.exportCommand(), a.doctorCommand(),
+		a.versionCommand(), a.daemonCommand(), a.guardianCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
@@ -122,7 +125,11 @@ func unknownCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return control.Errorf(control.Usage, "no command %q", args[0]).WithHint("sheaf --help")
+	e := control.Errorf(control.Usage, "no command %q", args[0]).WithHint("sheaf --help")
+	if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+		e.Hint = "did you mean " + c.Name() + " " + like[0] + "?"
+	}
+	return e
 }
 
 func firstLine(s string) string {

@@ -39,6 +39,7 @@ type Imported struct {
 	Bytes    int64    `json:"bytes"`
 	Original string   `json:"original"`
 	Skipped  []string `json:"skipped,omitempty"` // sockets, pipes and devices, by relative path
+	Local    []string `json:"local,omitempty"`   // kept on this device (.git): relative paths, for the caller to copy
 }
 
 // PathRequest names a folder by any path in its mount.
@@ -106,10 +107,14 @@ type FolderStatus struct {
 	Path    string       `json:"path"` // the mount point; empty if it has none
 	Mounted bool         `json:"mounted"`
 	Error   *Error       `json:"error,omitempty"` // why it is not mounted
-	Entries int          `json:"entries"`
-	Bytes   int64        `json:"bytes"`
+	Files   int          `json:"files"`
+	Entries uint64       `json:"entries"`
 	Devices []PeerStatus `json:"devices"` // the others
-	Notes   []Note       `json:"notes"`   // what is set aside or needs a person
+	// Contents that are known of but not here yet.
+	Wanted      int      `json:"wanted"`
+	WantedBytes int64    `json:"wanted_bytes"`
+	Notes       []Note   `json:"notes"`            // what is set aside or needs a person
+	Beside      []string `json:"beside,omitempty"` // versions that do not merge, shown beside their file
 }
 
 // PeerStatus is another device of a folder. Amounts are what is left to go.
@@ -118,8 +123,8 @@ type PeerStatus struct {
 	Name          string     `json:"name"`
 	Connected     bool       `json:"connected"`
 	Address       string     `json:"address,omitempty"`
-	EntriesToSend int        `json:"entries_to_send"`
-	EntriesToGet  int        `json:"entries_to_get"`
+	EntriesToSend uint64     `json:"entries_to_send"`
+	EntriesToGet  uint64     `json:"entries_to_get"`
 	BytesToSend   int64      `json:"bytes_to_send"`
 	BytesToGet    int64      `json:"bytes_to_get"`
 	LastError     string     `json:"last_error,omitempty"`

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sheaf-fs/sheaf/cmd/internal/control"
+	"github.com/sheaf-fs/sheaf/cmd/internal/daemon"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show what is mounted, who is connected, what is still to go, and what is set aside",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.status(c.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(s)
+			}
+			return a.printStatus(s)
+		},
+	}
+}
+
+// status asks the daemon, and starts it unless the home was taken down on purpose.
+func (a *app) status(ctx context.Context) (control.Status, error) {
+	s := control.Status{Home: a.home, Version: version, Listen: []string{}, Folders: []control.FolderStatus{}}
+	if !control.Answers(ctx, a.home) && daemon.HomeExists(a.home) && daemon.IsDown(a.home) {
+		return s, nil
+	}
+	err := a.call(ctx, need{}, control.MethodStatus, struct{}{}, &s)
+	return s, err
+}
+
+func (a *app) printStatus(s control.Status) error {
+	var b strings.Builder
+	if !s.Running {
+		fmt.Fprintf(&b, "down: nothing is mounted, no daemon runs (home %s)\n", s.Home)
+		fmt.Fprint(&b, "sheaf up starts it again\n")
+		_, err := fmt.Fprint(a.stdout, b.String())
+		return err
+	}
+	fmt.Fprintf(&b, "device %s (%s), daemon %d, home %s\n", s.Device.Name, short(s.Device.ID), s.PID, s.Home)
+	if len(s.Folders) == 0 {
+		fmt.Fprint(&b, "no folders: sheaf init makes one, sheaf join TICKET joins one\n")
+	}
+	for _, f := range s.Folders {
+		b.WriteByte('\n')
+		writeFolder(&b, f)
+	}
+	_, err := fmt.Fprint(a.stdout, b.String())
+	return err
+}
+
+func writeFolder(b *strings.Builder, f control.FolderStatus) {
+	where := f.Path
+	switch {
+	case f.Path == "":
+		where = "no mount point"
+	case !f.Mounted:
+		where += " (not mounted)"
+	}
+	fmt.Fprintf(b, "%s  %s\n", f.Name, where)
+	if f.Error != nil {
+		fmt.Fprintf(b, "  error: %s\n", f.Error.Message)
+		if f.Error.Hint != "" {
+			fmt.Fprintf(b, "  hint: %s\n", f.Error.Hint)
+		}
+	}
+	if len(f.Devices) == 0 {
+		fmt.Fprint(b, "  only on this device\n")
+	}
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, d := range f.Devices {
+		state := "not connected"
+		if d.Connected {
+			state = "connected"
+		} else if d.Seen != nil {
+			state += ", seen " + d.Seen.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Name, state, toGo(d))
+		if !d.Connected && d.LastError != "" {
+			fmt.Fprintf(w, "  \t%s\t\n", d.LastError)
+		}
+	}
+	w.Flush()
+	for _, n := range f.Notes {
+		fmt.Fprintf(b, "  %s %s: ", n.Time.Local().Format(time.DateTime), n.Kind)
+		if n.Path != "" {
+			fmt.Fprintf(b, "%s: ", n.Path)
+		}
+		fmt.Fprintf(b, "%s\n", n.Text)
+	}
+}
+
+// toGo says what is left to send to and to get from a device.
+func toGo(d control.PeerStatus) string {
+	if d.EntriesToSend == 0 && d.BytesToSend == 0 && d.EntriesToGet == 0 && d.BytesToGet == 0 {
+		return "in step"
+	}
+	var parts []string
+	if d.EntriesToSend != 0 || d.BytesToSend != 0 {
+		parts = append(parts, fmt.Sprintf("to send: %d entries, %s", d.EntriesToSend, size(d.BytesToSend)))
+	}
+	if d.EntriesToGet != 0 || d.BytesToGet != 0 {
+		parts = append(parts, fmt.Sprintf("to get: %d entries, %s", d.EntriesToGet, size(d.BytesToGet)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// size writes bytes as people do.
+func size(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, i := float64(n)/unit, 0
+	for ; v >= unit && i < 4; i++ {
+		v /= unit
+	}
+	return fmt.Sprintf("%.1f %ciB", v, "KMGTP"[i])
+}
+
+// short is enough of an id to tell it from others.
+func short(id string) string { return id[:min(8, len(id))] }
+
+func (a *app) syncCommand() *cobra.Command {
+	var req control.SyncRequest
+	c := &cobra.Command{
+		Use:   "sync [PATH]",
+		Short: "Publish what is written; with --wait, until the connected devices have all of it and this one theirs",
+		Long: `Publish what programs have written and pass it on. Without --wait the command returns at
+once: devices sync by themselves all the time. With --wait it returns when this device and
+every connected one hold the same; where there are other devices but none is connected it
+waits for one. PATH picks one folder; default: all.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if req.Timeout != 0 && !req.Wait {
+				return control.Errorf(control.Usage, "--timeout without --wait has nothing to bound")
+			}
+			if len(args) > 0 {
+				var err error
+				if req.Path, err = target(args, 0); err != nil {
+					return err
+				}
+			}
+			var r control.SyncReply
+			if err := a.call(c.Context(), need{}, control.MethodSync, req, &r); err != nil {
+				return err
+			}
+			for _, f := range r.Folders {
+				for _, d := range f.Devices {
+					if !d.Connected {
+						a.say(fmt.Sprintf("folder %q: %s is not connected and will get it later", f.Name, d.Name))
+					}
+				}
+			}
+			if a.json {
+				return a.printJSON(r)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&req.Wait, "wait", false, "return when the connected devices are in step")
+	c.Flags().DurationVar(&req.Timeout, "timeout", 0, "how long to wait, such as 30s (default: as long as it takes)")
+	return c
+}

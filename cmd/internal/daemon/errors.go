@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"syscall"
+
+	"github.com/sheaf-fs/sheaf/cmd/internal/control"
+	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/fs"
+	"github.com/sheaf-fs/sheaf/peer"
+)
+
+// kinds is the one table from what the parts say to what the command's caller can act on.
+// The first match counts.
+var kinds = []struct {
+	err  error
+	kind control.Kind
+	hint string
+}{
+	{peer.ErrTicketMalformed, control.Ticket, "copy the ticket again, all of it"},
+	{crdt.ErrTicketUsed, control.Ticket, "a ticket works once: ask for another one (sheaf invite)"},
+	{crdt.ErrTicketExpired, control.Ticket, "ask for another one (sheaf invite)"},
+	{crdt.ErrTicketUnknown, control.Ticket, "ask for another one (sheaf invite)"},
+	{fs.ErrNoFUSE, control.NoFUSE, "sheaf doctor tells more"},
+	{fs.ErrNotEmpty, control.Exists, ""},
+	{fs.ErrPermission, control.Denied, ""},
+	{fs.ErrBusy, control.InUse, ""},
+	{crdt.ErrNoSpace, control.DiskFull, "make room, then try again: nothing that was written is lost"},
+	{crdt.ErrDamaged, control.Damaged, "nothing was changed; keep a copy of the home, then see sheaf doctor, or join again with a new --home"},
+	{crdt.ErrInUse, control.InUse, "one process at a time may have a home open: end the other one (sheaf down)"},
+	{crdt.ErrNoHome, control.NotFound, "make a folder with sheaf init, join one with sheaf join, or name another home with --home"},
+	{crdt.ErrNotExist, control.NotFound, ""},
+	{crdt.ErrNotHere, control.NotFound, "its content has not arrived yet; see sheaf status"},
+	{crdt.ErrExists, control.Exists, ""},
+	{crdt.ErrNotEmpty, control.Exists, ""},
+	{crdt.ErrDenied, control.Denied, ""},
+	{crdt.ErrNotAdmitted, control.Denied, "ask a member for a ticket (sheaf invite)"},
+	{crdt.ErrReadOnly, control.Denied, ""},
+	{crdt.ErrInvalid, control.Failure, ""},
+	{peer.ErrUnreachable, control.Network, "the inviting device has to be up (sheaf status there) and its address reachable from here"},
+	{context.DeadlineExceeded, control.Timeout, ""},
+	{syscall.ENOSPC, control.DiskFull, "make room, then try again: nothing that was written is lost"},
+	{syscall.EDQUOT, control.DiskFull, "make room, then try again: nothing that was written is lost"},
+	{syscall.EROFS, control.Denied, ""},
+	{iofs.ErrPermission, control.Denied, ""},
+	{iofs.ErrNotExist, control.NotFound, ""},
+	{iofs.ErrExist, control.Exists, ""},
+}
+
+// Explain gives an error its kind and hint; nil stays nil.
+func Explain(err error) error {
+	if e := explain(err); e != nil {
+		return e
+	}
+	return nil
+}
+
+func explain(err error) *control.Error {
+	var done *control.Error
+	if err == nil || errors.As(err, &done) {
+		return done
+	}
+	e := &control.Error{Kind: control.Failure, Message: err.Error()}
+	var c *crdt.Error
+	if errors.As(err, &c) {
+		e.Hint = c.Hint
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			e.Kind = k.kind
+			if e.Hint == "" {
+				e.Hint = k.hint
+			}
+			break
+		}
+	}
+	return e
+}

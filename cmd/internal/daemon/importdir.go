@@ -1,0 +1,375 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/cmd/internal/control"
+	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/text"
+	"github.com/sheaf-fs/sheaf/fs"
+)
+
+// Bounds of one Update of an import, which is one piece of memory and one lock.
+const (
+	batchItems = 256
+	batchBytes = 8 << 20
+)
+
+// item is one thing of the directory that is imported.
+type item struct {
+	rel  string
+	fi   iofs.FileInfo
+	node crdt.NodeID
+}
+
+// importer copies a directory into a folder that nobody else uses yet.
+type importer struct {
+	home *crdt.Home
+	f    *crdt.Folder
+	root string
+	dev  uint64
+	say  func(string)
+
+	items []item
+	nodes map[string]crdt.NodeID // of directories, by relative path
+	sum   control.Imported
+
+	batch []func(*crdt.Tx) error
+	bytes int
+	said  time.Time
+}
+
+// importDir copies path into f, compares every file with its copy, and moves the original
+// aside. On an error the original is where and what it was.
+func (d *daemon) importDir(ctx context.Context, f *crdt.Folder, path string, say func(string)) (control.Imported, error) {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return control.Imported{}, err
+	}
+	im := &importer{home: d.home, f: f, root: path, dev: deviceOf(fi), say: say,
+		nodes: map[string]crdt.NodeID{"": crdt.Root}, said: time.Now()}
+	if err := im.copy(ctx); err != nil {
+		return im.sum, err
+	}
+	if err := im.verify(ctx); err != nil {
+		return im.sum, err
+	}
+	if err := f.Sync(); err != nil {
+		return im.sum, err
+	}
+	im.sum.Original = path + originalSuffix
+	return im.sum, replaceDir(path, im.sum.Original)
+}
+
+// walk calls fn for everything below root but what is not shared, parents first.
+func (im *importer) walk(ctx context.Context, fn func(rel string, fi iofs.FileInfo) error) error {
+	return filepath.WalkDir(im.root, func(path string, e iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path == im.root {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		fi, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if fi.IsDir() && deviceOf(fi) != im.dev {
+			return control.Errorf(control.Failure, "%s: another filesystem is mounted inside", path).
+				WithHint("unmount it, or import it on its own")
+		}
+		rel, err := filepath.Rel(im.root, path)
+		if err != nil {
+			return err
+		}
+		return fn(rel, fi)
+	})
+}
+
+func (im *importer) copy(ctx context.Context) error {
+	err := im.walk(ctx, func(rel string, fi iofs.FileInfo) error {
+		if e := time.Since(im.said); e > sayEvery {
+			im.said = time.Now()
+			im.say(fmt.Sprintf("copying: %d files so far", im.sum.Files))
+		}
+		switch {
+		case fs.IsLocal(fi.Name()):
+			im.sum.Local = append(im.sum.Local, rel)
+			return skip(fi)
+		case fi.IsDir():
+			return im.dir(rel, fi)
+		case fi.Mode().IsRegular():
+			return im.file(rel, fi)
+		case fi.Mode()&os.ModeSymlink != 0:
+			return im.symlink(rel, fi)
+		}
+		im.sum.Skipped = append(im.sum.Skipped, rel)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return im.flush()
+}
+
+// later adds a change to the batch. What it makes gets its place in items at once and its
+// node when the batch is made.
+func (im *importer) later(rel string, fi iofs.FileInfo, size int, fn func(tx *crdt.Tx) (crdt.NodeID, error)) error {
+	i := len(im.items)
+	im.items = append(im.items, item{rel: rel, fi: fi})
+	im.batch = append(im.batch, func(tx *crdt.Tx) error {
+		node, err := fn(tx)
+		im.items[i].node = node
+		return err
+	})
+	im.bytes += size
+	if len(im.batch) >= batchItems || im.bytes >= batchBytes {
+		return im.flush()
+	}
+	return nil
+}
+
+func (im *importer) flush() error {
+	err := im.f.Update(func(tx *crdt.Tx) error {
+		for _, fn := range im.batch {
+			if err := fn(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	im.batch, im.bytes = im.batch[:0], 0
+	return err
+}
+
+func (im *importer) parent(rel string) (dir crdt.NodeID, name string) {
+	up, name := filepath.Split(rel)
+	return im.nodes[strings.TrimSuffix(up, "/")], name
+}
+
+func (im *importer) dir(rel string, fi iofs.FileInfo) error {
+	im.sum.Dirs++
+	return im.later(rel, fi, 0, func(tx *crdt.Tx) (crdt.NodeID, error) {
+		dir, name := im.parent(rel)
+		node, err := tx.Mkdir(dir, name, modeOf(fi))
+		im.nodes[rel] = node
+		return node, err
+	})
+}
+
+func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
+	to, err := os.Readlink(filepath.Join(im.root, rel))
+	if err != nil {
+		return err
+	}
+	im.sum.Symlinks++
+	return im.later(rel, fi, len(to), func(tx *crdt.Tx) (crdt.NodeID, error) {
+		dir, name := im.parent(rel)
+		return tx.Symlink(dir, name, to)
+	})
+}
+
+func (im *importer) file(rel string, fi iofs.FileInfo) error {
+	path := filepath.Join(im.root, rel)
+	c, size, err := im.content(path)
+	if err != nil {
+		return err
+	}
+	attrs, err := userXattrs(path)
+	if err != nil {
+		return err
+	}
+	im.sum.Files++
+	im.sum.Bytes += size
+	return im.later(rel, fi, len(c.Text), func(tx *crdt.Tx) (crdt.NodeID, error) {
+		dir, name := im.parent(rel)
+		node, _, err := tx.Create(dir, name, modeOf(fi), c)
+		if err != nil {
+			return node, err
+		}
+		for k, v := range attrs {
+			if err := tx.SetXattr(node, k, v); err != nil {
+				return node, err
+			}
+		}
+		return node, tx.SetMtime(node, fi.ModTime())
+	})
+}
+
+// content reads a file: a text where it is one, else an object in the home.
+func (im *importer) content(path string) (c crdt.NewContent, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return c, 0, err
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, text.MaxText+1))
+	if err != nil {
+		return c, 0, err
+	}
+	if text.IsText(head) {
+		return crdt.NewContent{Text: string(head)}, int64(len(head)), nil
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return c, 0, err
+	}
+	hash, size, err := im.home.Objects().Put(f)
+	if err != nil {
+		return c, 0, fmt.Errorf("import %s: %w", path, err)
+	}
+	return crdt.NewContent{Object: &crdt.Object{Hash: crdt.Hash(hash), Size: size}}, size, nil
+}
+
+// verify reads the original again and compares it with the folder: the copy is whole, and
+// nobody changed the original meanwhile.
+func (im *importer) verify(ctx context.Context) error {
+	im.say(fmt.Sprintf("comparing %d files with their copies", im.sum.Files))
+	skipped := map[string]bool{}
+	for _, rel := range im.sum.Skipped {
+		skipped[rel] = true
+	}
+	next := 0
+	err := im.walk(ctx, func(rel string, fi iofs.FileInfo) error {
+		if fs.IsLocal(fi.Name()) {
+			return skip(fi)
+		}
+		if skipped[rel] {
+			return nil
+		}
+		if next == len(im.items) || im.items[next].rel != rel {
+			return im.changed(rel)
+		}
+		it := im.items[next]
+		next++
+		if fi.Mode() != it.fi.Mode() || (!fi.IsDir() && !fi.ModTime().Equal(it.fi.ModTime())) {
+			return im.changed(rel)
+		}
+		return im.compare(it)
+	})
+	if err == nil && next != len(im.items) {
+		err = im.changed(im.items[next].rel)
+	}
+	return err
+}
+
+// skip goes on with what comes after fi.
+func skip(fi iofs.FileInfo) error {
+	if fi.IsDir() {
+		return filepath.SkipDir
+	}
+	return nil
+}
+
+func (im *importer) changed(rel string) error {
+	return control.Errorf(control.InUse, "%s changed while it was copied", filepath.Join(im.root, rel)).
+		WithHint("nothing was touched; close the programs that use it, then try again")
+}
+
+func (im *importer) compare(it item) error {
+	path := filepath.Join(im.root, it.rel)
+	differs := control.Errorf(control.Failure, "%s: its copy differs from it", path).
+		WithHint("nothing was touched; please report this")
+	info, err := im.f.Resolve(it.rel)
+	if err != nil {
+		return err
+	}
+	if info.Node != it.node || (info.Kind != crdt.Symlink && info.Mode != modeOf(it.fi)) {
+		return differs
+	}
+	switch info.Kind {
+	case crdt.Symlink:
+		if to, err := os.Readlink(path); err != nil || to != info.Target {
+			return im.changed(it.rel)
+		}
+	case crdt.File:
+		c, err := im.f.Content(it.node)
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if c.Object == nil {
+			b, err := io.ReadAll(io.LimitReader(f, text.MaxText+1))
+			if err == nil && string(b) != c.Text {
+				err = differs
+			}
+			return err
+		}
+		h := blake3.New()
+		if _, err := io.Copy(h, f); err != nil {
+			return err
+		}
+		if [32]byte(h.Sum(nil)) != c.Object.Hash {
+			return differs
+		}
+	}
+	return nil
+}
+
+// modeOf is a file's mode as the system counts it, 07777.
+func modeOf(fi iofs.FileInfo) uint32 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Mode & 0o7777
+	}
+	return uint32(fi.Mode().Perm())
+}
+
+func deviceOf(fi iofs.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Dev
+	}
+	return 0
+}
+
+// userXattrs reads the attributes that belong to the file's users.
+func userXattrs(path string) (map[string][]byte, error) {
+	read := func(get func([]byte) (int, error)) ([]byte, error) {
+		for {
+			n, err := get(nil)
+			if err != nil || n == 0 {
+				return nil, err
+			}
+			buf := make([]byte, n)
+			if n, err = get(buf); !errors.Is(err, unix.ERANGE) { // else it grew meanwhile
+				return buf[:max(n, 0)], err
+			}
+		}
+	}
+	names, err := read(func(b []byte) (int, error) { return unix.Llistxattr(path, b) })
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "listxattr", Path: path, Err: err}
+	}
+	attrs := map[string][]byte{}
+	for name := range strings.SplitSeq(string(names), "\x00") {
+		if !strings.HasPrefix(name, "user.") {
+			continue
+		}
+		v, err := read(func(b []byte) (int, error) { return unix.Lgetxattr(path, name, b) })
+		if err != nil {
+			return nil, &os.PathError{Op: "getxattr " + name, Path: path, Err: err}
+		}
+		attrs[name] = v
+	}
+	return attrs, nil
+}

@@ -1,0 +1,296 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/cmd/internal/control"
+	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/fs"
+	"github.com/sheaf-fs/sheaf/fs/guardian"
+	"github.com/sheaf-fs/sheaf/fs/mountinfo"
+)
+
+// mounted is a folder that programs can use.
+type mounted struct {
+	folder *crdt.Folder
+	server *fs.Server
+	guard  *guardian.Mount
+	point  string
+}
+
+// mountRecord is what a home remembers of a folder's mount point.
+type mountRecord struct {
+	Point string `json:"point"`
+	// Up is set before the folder is mounted and cleared after it is unmounted in an
+	// orderly way: found set at a start, it tells of a crash.
+	Up bool `json:"up"`
+}
+
+func (d *daemon) record(f *crdt.Folder) (mountRecord, error) {
+	var r mountRecord
+	return r, setting(d.home, settingMount+f.ID().String(), &r)
+}
+
+func (d *daemon) setRecord(f *crdt.Folder, r mountRecord) error {
+	return setSetting(d.home, settingMount+f.ID().String(), r)
+}
+
+// mountAll mounts what is remembered; a folder that cannot be mounted does not keep the
+// others down. The caller holds ops, or is alone.
+func (d *daemon) mountAll() []control.Failed {
+	var failed []control.Failed
+	for _, f := range d.home.Folders() {
+		r, err := d.record(f)
+		if err == nil && r.Point == "" {
+			continue
+		}
+		if err == nil {
+			err = d.mount(f, r)
+		}
+		if err != nil {
+			e := explain(err)
+			d.log.Error("cannot mount", "folder", f.Name(), "path", r.Point, "err", err)
+			failed = append(failed, control.Failed{Path: r.Point, Error: e})
+		}
+	}
+	return failed
+}
+
+// mount mounts f on its remembered point unless it is mounted, and keeps what went wrong
+// for status.
+func (d *daemon) mount(f *crdt.Folder, r mountRecord) error {
+	if d.mountOf(f) != nil {
+		return nil
+	}
+	m, err := d.mountFresh(f, r)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.errs[f.ID()] = explain(err)
+		return err
+	}
+	delete(d.errs, f.ID())
+	d.mounts[f.ID()] = m
+	go d.watch(m) // ends with the mount
+	return nil
+}
+
+func (d *daemon) mountOf(f *crdt.Folder) *mounted {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mounts[f.ID()]
+}
+
+func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (*mounted, error) {
+	crashed := r.Up
+	// Saves that a crash interrupted are in the folder before anybody looks.
+	if err := fs.Recover(d.home, f); err != nil {
+		return nil, err
+	}
+	if err := clearPoint(r.Point); err != nil {
+		return nil, err
+	}
+	// A program that did not notice the crash may write into the bare directory until the
+	// very moment of the mount, so look again from below once the mount covers it.
+	for try := 0; ; try++ {
+		if err := d.preparePoint(f, r.Point, crashed); err != nil {
+			return nil, err
+		}
+		m, gathered, err := d.mountOn(f, r.Point)
+		if err != nil {
+			return nil, err
+		}
+		if !gathered || try == 3 {
+			return m, nil
+		}
+		if _, err := d.unmount(m); err != nil {
+			return nil, err
+		}
+		crashed = true
+	}
+}
+
+// clearPoint detaches what a dead daemon left mounted on point.
+func clearPoint(point string) error {
+	for range 16 {
+		fstype, ok := mountinfo.At(point)
+		if !ok {
+			return nil
+		}
+		if !mountinfo.Dead(point) {
+			return control.Errorf(control.InUse, "%s: something else is mounted there (%s)", point, fstype).
+				WithHint("unmount it, then sheaf up")
+		}
+		if err := mountinfo.Detach(point); err != nil {
+			return control.Errorf(control.Denied, "%s: a dead mount cannot be detached: %v", point, err).
+				WithHint("as root: umount -l %s, then sheaf up", point)
+		}
+	}
+	return control.Errorf(control.InUse, "%s: too many mounts on top of each other", point)
+}
+
+// preparePoint makes point an empty directory. What it gathered after a crash is moved
+// beside it and named; what is there for another reason is somebody's, and is left alone.
+func (d *daemon) preparePoint(f *crdt.Folder, point string, crashed bool) error {
+	empty, err := isEmpty(point)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return makePoint(point)
+	case err != nil:
+		return err
+	case empty:
+		return nil
+	case !crashed:
+		return control.Errorf(control.Exists, "%s is not empty", point).
+			WithHint("move its files away, then sheaf up; they can be moved back in afterwards")
+	}
+	aside := gatheredName(point, time.Now())
+	for n := 0; ; n++ {
+		if _, err := os.Lstat(aside); errors.Is(err, iofs.ErrNotExist) {
+			break
+		}
+		aside = gatheredName(point, time.Now().Add(time.Duration(n+1)*time.Second))
+	}
+	if err := os.Rename(point, aside); err != nil {
+		return err
+	}
+	// The mount point was kept read-only; what is beside it is a person's to tidy up.
+	if err := os.Chmod(aside, 0o755); err != nil {
+		d.log.Warn("set aside", "path", aside, "err", err)
+	}
+	d.log.Warn("the mount point had gathered files; set aside", "path", aside)
+	err = f.Update(func(tx *crdt.Tx) error {
+		tx.Note("set-aside", aside, "files written to "+point+" while nothing was mounted there")
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return makePoint(point)
+}
+
+// makePoint makes a mount point, and what is above it.
+func makePoint(point string) error {
+	if err := os.MkdirAll(filepath.Dir(point), 0o777); err != nil {
+		return err
+	}
+	if err := os.Mkdir(point, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(point, 0o755) // whatever the daemon's umask is
+}
+
+// mountOn mounts f on the empty directory point. gathered says that the directory below
+// was not empty any more once it was covered.
+func (d *daemon) mountOn(f *crdt.Folder, point string) (_ *mounted, gathered bool, err error) {
+	// A descriptor of the directory itself stays below the mount.
+	below, err := os.Open(point)
+	if err != nil {
+		return nil, false, err
+	}
+	defer below.Close()
+	// fusermount3 wants it writable; where it is not ours to change, it has to be already.
+	if err := below.Chmod(0o755); err != nil && !errors.Is(err, iofs.ErrPermission) {
+		return nil, false, err
+	}
+	if err := d.setRecord(f, mountRecord{Point: point, Up: true}); err != nil {
+		return nil, false, err
+	}
+	guard := d.gd.Mount(point)
+	s, err := fs.Mount(f, d.home, point, fs.Options{Logger: d.log, Watcher: guard})
+	if err != nil {
+		guard.Close()
+		return nil, false, errors.Join(err, d.setRecord(f, mountRecord{Point: point}))
+	}
+	d.log.Info("mounted", "folder", f.Name(), "path", point)
+	// While nothing is mounted the point is read-only, so that a program that misses the
+	// mount is told instead of writing beside the folder.
+	if err := below.Chmod(0o555); err != nil && !errors.Is(err, iofs.ErrPermission) {
+		d.log.Warn("mount point stays writable while unmounted", "path", point, "err", err)
+	}
+	_, err = below.Readdirnames(1)
+	return &mounted{folder: f, server: s, guard: guard, point: point}, err == nil, nil
+}
+
+// watch takes note when somebody else unmounts m.
+func (d *daemon) watch(m *mounted) {
+	m.server.Wait()
+	d.mu.Lock()
+	ours := d.mounts[m.folder.ID()] != m // unmount has taken it off already
+	if !ours {
+		delete(d.mounts, m.folder.ID())
+		d.errs[m.folder.ID()] = control.Errorf(control.Failure, "%s was unmounted by another program", m.point).WithHint("sheaf up")
+	}
+	d.mu.Unlock()
+	if ours {
+		return
+	}
+	d.log.Warn("unmounted by another program", "path", m.point)
+	m.guard.Close()
+	if err := d.setRecord(m.folder, mountRecord{Point: m.point}); err != nil {
+		d.log.Error("unmounted", "path", m.point, "err", err)
+	}
+}
+
+// unmount publishes what is written and unmounts; a mount that programs still use after a
+// few seconds is detached, which leaves them their open files until the daemon ends.
+func (d *daemon) unmount(m *mounted) (busy bool, err error) {
+	d.mu.Lock()
+	if d.mounts[m.folder.ID()] == m {
+		delete(d.mounts, m.folder.ID())
+	}
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), busyFor)
+	defer cancel()
+	if err := m.server.Unmount(ctx); err != nil {
+		d.log.Warn("unmount", "path", m.point, "err", err)
+		busy = true
+		if err := mountinfo.Detach(m.point); err != nil {
+			return busy, control.Errorf(control.Failure, "%s: %v", m.point, err).WithHint("umount -l %s", m.point)
+		}
+	}
+	m.guard.Close()
+	d.log.Info("unmounted", "path", m.point, "busy", busy)
+	return busy, d.setRecord(m.folder, mountRecord{Point: m.point})
+}
+
+// allMounted lists the mounts in the order of their folders.
+func (d *daemon) allMounted() []*mounted {
+	var all []*mounted
+	for _, f := range d.home.Folders() {
+		if m := d.mountOf(f); m != nil {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// unmountAll unmounts everything, at the daemon's end.
+func (d *daemon) unmountAll() {
+	d.ops.Lock()
+	defer d.ops.Unlock()
+	for _, m := range d.allMounted() {
+		if _, err := d.unmount(m); err != nil {
+			d.log.Error("unmount", "path", m.point, "err", err)
+		}
+	}
+}
+
+// replaceDir swaps a directory for an empty one and keeps it as aside.
+func replaceDir(dir, aside string) error {
+	// RENAME_NOREPLACE: an aside that came meanwhile is not ours to overwrite.
+	if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, aside, unix.RENAME_NOREPLACE); err != nil {
+		return &os.LinkError{Op: "rename", Old: dir, New: aside, Err: err}
+	}
+	if err := makePoint(dir); err != nil {
+		return errors.Join(err, os.Rename(aside, dir))
+	}
+	return nil
+}
