@@ -30,7 +30,7 @@ func hashes(t *testing.T, d *automerge.Doc) []string {
 
 // The exported document has the text and the very changes of the one that the library makes.
 func TestExport(t *testing.T) {
-	for seed := range uint64(500) {
+	for seed := range uint64(text.Rounds(300)) {
 		events, ref, want := text.RandomHistory(t, seed)
 		b, err := export.Export(text.TestNode, events)
 		if err != nil {

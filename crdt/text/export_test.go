@@ -23,6 +23,9 @@ func RandomHistory(t testing.TB, seed uint64) ([]Event, *automerge.Doc, string) 
 	return events, ref.doc, g.doc.Text()
 }
 
+// Rounds is the number of random rounds of a test.
+func Rounds(n int) int { return rounds(n) }
+
 // TestNode is the name of the texts of these tests.
 var TestNode = testNode
 

@@ -240,8 +240,9 @@ func graphs(t testing.TB, n int) int {
 		if n, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
 		}
+		return n
 	}
-	return n
+	return rounds(n)
 }
 
 // tight makes leaves and the spacing of snapshots small, so that short histories reach what long ones do.

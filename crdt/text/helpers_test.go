@@ -47,6 +47,15 @@ func save(t testing.TB, d *Doc, version []ID, saved string) []ID {
 	return []ID{id}
 }
 
+// rounds is the number of random rounds of a test: fewer where the race detector slows each down. Nothing here runs at the
+// same time as anything else, so it has little to find.
+func rounds(n int) int {
+	if underRace {
+		return n / 10
+	}
+	return n
+}
+
 var alphabet = strings.Split("abcdefghijklmnopqrstuvwxyzéßñ漢字あ😀🚀\n\n", "")
 
 func randomText(r *rand.Rand, n int) string {

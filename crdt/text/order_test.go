@@ -40,7 +40,7 @@ func TestBrokenRulesAreNoticed(t *testing.T) {
 // Sets of events: any order, any version, and what the other methods say of it.
 func TestHistories(t *testing.T) {
 	tight(t)
-	for seed := range 500 {
+	for seed := range rounds(500) {
 		r := rand.New(rand.NewPCG(uint64(seed), 2))
 		g := randomGraph(t, r, 50)
 		d := NewDoc(testNode)
@@ -132,7 +132,7 @@ func TestLongHistories(t *testing.T) {
 		q, whole := newSequence(testNode, -1, 0), newRope("")
 		versions := [][]ID{nil}
 		apart := 0 // saves that are still to be made over what is not the current version
-		for n := range 1500 {
+		for n := range rounds(1500) {
 			switch {
 			case apart > 0:
 				apart--
