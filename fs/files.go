@@ -16,6 +16,7 @@ type handle struct {
 	by      *caller
 	version crdt.Version // a reader was given this one last
 	placed  bool         // it wrote at an offset of its own
+	flushed bool         // closed once, and not written to since
 	poke    bool         // the guardian's, for watchers
 
 	list []dirent // of a directory
@@ -108,6 +109,7 @@ func (fs *filesystem) openView(h *handle, tid uint32, out *fuse.OpenOut) fuse.St
 		fs.dropPrivileges(n, tid)
 	}
 	n.writers++
+	n.active++
 	return fuse.OK
 }
 
@@ -218,6 +220,10 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 		h.placed = true
 		n.placed++
 	}
+	if h.flushed {
+		h.flushed = false
+		n.active++
+	}
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 || in.Uid != 0 {
 		fs.dropPrivileges(n, in.Pid)
 	}
@@ -284,6 +290,10 @@ func (fs *filesystem) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Statu
 	n := h.in
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !h.flushed {
+		h.flushed = true
+		n.active--
+	}
 	s := n.sess
 	if s == nil || !s.dirty || !s.wrote {
 		return fuse.OK
@@ -293,8 +303,8 @@ func (fs *filesystem) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Statu
 		fs.ripen(n)
 		return fuse.OK
 	}
-	if s.Object && n.writers > 1 {
-		return fuse.OK // an object has one writer at a time; the last one publishes
+	if s.Object && n.active > 0 {
+		return fuse.OK // the last writer publishes an object
 	}
 	return status(fs.publish(n))
 }
@@ -331,6 +341,9 @@ func (fs *filesystem) closeView(h *handle) {
 		n.writers--
 		if h.placed {
 			n.placed--
+		}
+		if !h.flushed {
+			n.active--
 		}
 	}
 	if s := n.sess; s != nil && h.writes() {

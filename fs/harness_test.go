@@ -255,6 +255,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 func equal(t testing.TB, what, got, want string) {
 	t.Helper()
 	if got != want {
+		got, want = got[:min(len(got), 500)], want[:min(len(want), 500)]
 		t.Errorf("%s:\n got %q\nwant %q", what, got, want)
 	}
 }

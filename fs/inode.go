@@ -225,20 +225,27 @@ func (fs *filesystem) fill(in *inode, out *fuse.Attr, size int64, mtime time.Tim
 // forever is how long the kernel may keep what it was told; changes are announced.
 const forever = 365 * 24 * time.Hour
 
-// entry answers a lookup: it counts one reference. The caller holds filesystem.mu.
+// entry answers a lookup: it counts one reference. The caller holds
+// filesystem.mu, and knows that nobody holds in.mu for long.
 func (fs *filesystem) entry(in *inode, out *fuse.EntryOut) fuse.Status {
 	in.mu.Lock()
-	st := fs.attr(in, &out.Attr)
-	guarded := len(in.guards) > 0
-	in.mu.Unlock()
-	if !st.Ok() {
+	defer in.mu.Unlock()
+	st := fs.entryOut(in, out)
+	if st.Ok() {
+		in.lookups++
+	}
+	return st
+}
+
+// entryOut fills in the answer to a lookup. The caller holds in.mu.
+func (fs *filesystem) entryOut(in *inode, out *fuse.EntryOut) fuse.Status {
+	if st := fs.attr(in, &out.Attr); !st.Ok() {
 		return st
 	}
-	in.lookups++
 	out.NodeId = in.id
 	out.SetEntryTimeout(forever)
 	out.SetAttrTimeout(forever)
-	if guarded {
+	if len(in.guards) > 0 {
 		out.SetAttrTimeout(0)
 	}
 	if in.alt != nil {

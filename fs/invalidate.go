@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -109,8 +110,10 @@ func (fs *filesystem) later(d time.Duration, f func()) { fs.queue.later(d, f) }
 // notice takes up what changed in the folder. What this mount did itself the
 // kernel knows, but for names that other names' changes brought.
 func (fs *filesystem) notice(n crdt.Notice) {
-	if o, ok := n.Origin.(origin); ok && o.fs == fs {
-		return
+	if o, ok := n.Origin.(*origin); ok && o.fs == fs {
+		n.Changes = slices.DeleteFunc(slices.Clone(n.Changes), func(c crdt.Change) bool {
+			return c.What&crdt.PlaceChanged == 0 || !c.Before.Visible || !c.After.Visible || slices.Contains(o.moved, c.Node)
+		})
 	}
 	if len(n.Changes) == 0 {
 		return
@@ -306,8 +309,16 @@ func (fs *filesystem) returned(node crdt.NodeID) {
 	}
 }
 
-func (fs *filesystem) update(f func(*crdt.Tx) error) error {
-	return fs.folder.UpdateAs(origin{fs}, f)
+// origin marks the folder's notices of changes made by this mount.
+type origin struct {
+	fs    *filesystem
+	moved []crdt.NodeID // the kernel knows of these renames
+}
+
+func (fs *filesystem) update(f func(*crdt.Tx) error) error { return fs.updateNames(f) }
+
+func (fs *filesystem) updateNames(f func(*crdt.Tx) error, moved ...crdt.NodeID) error {
+	return fs.folder.UpdateAs(&origin{fs, moved}, f)
 }
 
 // shown is what a view showed, for processes that go on seeing it.

@@ -18,11 +18,11 @@ import (
 
 // place is a name in a directory.
 type place struct {
-	dir  uint64 // the directory's inode
+	dir  crdt.NodeID
 	name string
 }
 
-func at(dir *inode, name string) place { return place{dir.id, name} }
+func at(dir *inode, name string) place { return place{dir.node, name} }
 
 // find is what a name stands for: an inode, or what the folder says. The caller
 // holds filesystem.mu.
@@ -46,10 +46,10 @@ func (fs *filesystem) put(in *inode, dir *inode, name string) {
 	fs.hide(in)
 	in.parent, in.name = dir, name
 	fs.over[at(dir, name)] = in
-	if fs.overIn[dir.id] == nil {
-		fs.overIn[dir.id] = map[string]*inode{}
+	if fs.overIn[dir.node] == nil {
+		fs.overIn[dir.node] = map[string]*inode{}
 	}
-	fs.overIn[dir.id][name] = in
+	fs.overIn[dir.node][name] = in
 }
 
 // hide takes back put. The caller holds filesystem.mu and in.mu.
@@ -96,24 +96,46 @@ func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name stri
 			return fs.local.Lookup(cancel, h, name, out)
 		}, out)
 	}
+	in, st := fs.lookup(h, name)
+	switch {
+	case st == unknownYet:
+		return fuse.ENOENT // so that the guardian's mknod comes through to us
+	case st == fuse.ENOENT:
+		out.SetEntryTimeout(forever) // the kernel may remember that there is nothing
+		return fuse.OK
+	case !st.Ok():
+		return st
+	}
+	in.mu.Lock()
+	st = fs.entryOut(in, out)
+	in.mu.Unlock()
+	if !st.Ok() {
+		fs.Forget(in.id, 1)
+	}
+	return st
+}
+
+// unknownYet is lookup's answer to the guardian for a name it is to make known.
+const unknownYet = fuse.Status(-1)
+
+// lookup finds a name and counts one reference. A file that is being published
+// keeps only those waiting who ask for itself, so its lock is taken later.
+func (fs *filesystem) lookup(h *fuse.InHeader, name string) (*inode, fuse.Status) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	dir, st := fs.directory(h.NodeId)
 	if !st.Ok() {
-		return st
+		return nil, st
 	}
 	if fs.expected(h.Pid, dir, name) {
-		return fuse.ENOENT // so that the guardian's mknod comes through to us
+		return nil, unknownYet
 	}
 	in, err := fs.find(dir, name)
-	if st := status(err); st == fuse.ENOENT {
-		// The kernel may remember that there is nothing.
-		out.SetEntryTimeout(forever)
-		return fuse.OK
-	} else if !st.Ok() {
-		return st
+	if err != nil {
+		return nil, status(err)
 	}
-	return fs.entry(in, out)
+	in.lookups++
+	return in, fuse.OK
 }
 
 // dirent is one line of a directory.
@@ -129,14 +151,14 @@ func (fs *filesystem) list(dir *inode) ([]dirent, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]dirent, 0, len(infos)+len(fs.overIn[dir.id]))
+	out := make([]dirent, 0, len(infos)+len(fs.overIn[dir.node]))
 	for _, i := range infos {
 		p := at(dir, i.Name)
 		if fs.waits[p] == nil && fs.over[p] == nil && !IsLocal(i.Name) {
 			out = append(out, dirent{name: i.Name, info: i})
 		}
 	}
-	if extra := fs.overIn[dir.id]; len(extra) > 0 {
+	if extra := fs.overIn[dir.node]; len(extra) > 0 {
 		for name, in := range extra {
 			out = append(out, dirent{name: name, in: in})
 		}
@@ -181,10 +203,17 @@ func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *
 		if e.Name == "." || e.Name == ".." || d.name == "" {
 			return true
 		}
-		// What went away since the listing has no number: the kernel will ask.
-		if n, err := fs.find(fs.handles[in.Fh].in, d.name); err == nil && !IsLocal(d.name) {
-			_ = fs.entry(n, eo)
+		// What went away since the listing, or is busy, has no number: the kernel will ask.
+		n, err := fs.find(fs.handles[in.Fh].in, d.name)
+		if err != nil || IsLocal(d.name) || !n.mu.TryLock() {
+			return true
 		}
+		if fs.entryOut(n, eo).Ok() {
+			n.lookups++
+		} else {
+			*eo = fuse.EntryOut{}
+		}
+		n.mu.Unlock()
 		return true
 	})
 }

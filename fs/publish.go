@@ -29,9 +29,6 @@ const (
 	maxPublished = 128 // new files in one batch
 )
 
-// origin marks the folder's notices of changes made by this mount.
-type origin struct{ fs *filesystem }
-
 // publish makes what was written a version of the folder. The caller holds
 // in.mu; the inode is bound. When it fails the session stays as it was.
 func (fs *filesystem) publish(in *inode) error {
@@ -42,8 +39,8 @@ func (fs *filesystem) publish(in *inode) error {
 	if s.Appended {
 		return fs.publishAppend(in, s)
 	}
-	c, err := fs.content(s)
-	if err != nil {
+	c, err := fs.content(in, s)
+	if err != nil || in.sess != s {
 		return err
 	}
 	v, err := fs.write(in.node, s, c)
@@ -189,8 +186,10 @@ func appendedBytes(f *crdt.Folder, name string) (int, error) {
 }
 
 // content makes the session's bytes what the folder takes: a text, or an
-// object in the home's store.
-func (fs *filesystem) content(s *session) (crdt.NewContent, error) {
+// object in the home's store. The caller holds in.mu, which is let go while an
+// object is stored; writers wait for that.
+func (fs *filesystem) content(in *inode, s *session) (crdt.NewContent, error) {
+	in.settled(s)
 	if s.stored != nil {
 		return crdt.NewContent{Object: s.stored}, nil
 	}
@@ -213,7 +212,27 @@ func (fs *filesystem) content(s *session) (crdt.NewContent, error) {
 			return crdt.NewContent{Text: text}, nil
 		}
 	}
-	return fs.store(s)
+	if in == nil {
+		return fs.store(s)
+	}
+	s.storing = make(chan struct{})
+	in.mu.Unlock()
+	stored, err := fs.store(s)
+	in.mu.Lock()
+	close(s.storing)
+	s.storing = nil
+	return stored, err
+}
+
+// settled waits until nobody stores the session's bytes. The caller holds in.mu,
+// which is let go meanwhile; in is nil where nobody else knows the session.
+func (in *inode) settled(s *session) {
+	for s.storing != nil {
+		ch := s.storing
+		in.mu.Unlock()
+		<-ch
+		in.mu.Lock()
+	}
 }
 
 // store makes the session's file an object. The file keeps its name in the
@@ -267,7 +286,7 @@ func (fs *filesystem) look(in *inode, s *session) {
 	}
 	emptied := s.Truncated && !s.wrote
 	switch {
-	case in.writers > 0 && (emptied || s.stored != nil || s.Object && !s.Appended):
+	case in.writers > 0 && emptied, in.active > 0 && s.Object:
 		wait = quiet
 	case wait > 0:
 	case in.writers > 0 && !s.Appended && !s.textSoFar():
@@ -347,7 +366,7 @@ func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
 	for _, in := range list {
 		in.mu.Lock()
 		if s := in.sess; s != nil && !in.bound && !in.gone && s.stored == nil {
-			if _, err := fs.content(s); err != nil {
+			if _, err := fs.content(in, s); err != nil {
 				failed[in] = err
 			}
 		}
@@ -379,14 +398,14 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 	var out []made
 	for _, in := range list {
 		in.mu.Lock()
-		if in.bound || in.gone || in.parent == nil || in.sess != nil && !in.sess.closed {
+		if in.bound || in.gone || in.parent == nil || in.sess != nil && (!in.sess.closed || in.sess.storing != nil) {
 			in.mu.Unlock()
 			continue
 		}
 		c := crdt.NewContent{Text: in.text, Object: in.object.Object}
 		if in.sess != nil {
 			var err error
-			if c, err = fs.content(in.sess); err != nil {
+			if c, err = fs.content(in, in.sess); err != nil {
 				failed[in] = err
 				in.mu.Unlock()
 				continue

@@ -91,7 +91,7 @@ func (fs *filesystem) recover(r record) error {
 	case r.Truncated && !r.Synced:
 		return fs.setAside(s, "the program that was writing this file was cut short; the file itself is unchanged")
 	}
-	c, err := fs.content(s)
+	c, err := fs.content(nil, s)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (fs *filesystem) recoverNew(s *session) error {
 	if s.size == 0 {
 		return nil
 	}
-	c, err := fs.content(s)
+	c, err := fs.content(nil, s)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"os"
 	"syscall"
 	"time"
 
@@ -34,6 +35,7 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 		return fuse.OK // the folder has it already
 	}
 	who := fs.resolver.see(in.Pid, true, nil)
+	fs.prepare(in.NodeId, oldName)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	from, st := fs.directory(in.NodeId)
@@ -78,6 +80,27 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 	return status(err)
 }
 
+// prepare stores the bytes of a file that is to be renamed, if they are an object
+// to be, before the names are locked.
+func (fs *filesystem) prepare(dir uint64, name string) {
+	var in *inode
+	fs.mu.RLock()
+	if d := fs.inodes[dir]; d != nil {
+		in = fs.over[at(d, name)]
+	}
+	fs.mu.RUnlock()
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.sess != nil && in.sess.closed {
+		if _, err := fs.content(in, in.sess); err != nil {
+			fs.log.Warn("store a file to be renamed", "name", name, "err", err) // the rename tries again
+		}
+	}
+}
+
 func (fs *filesystem) rename(src, from *inode, oldName string, dst, to *inode, newName string, who *caller) error {
 	w := fs.waits[at(to, newName)]
 	switch {
@@ -106,14 +129,14 @@ func (fs *filesystem) renameDir(src, dst, to *inode, newName string) error {
 	if dst != nil && fs.occupied(dst) {
 		return crdt.ErrNotEmpty
 	}
-	err := fs.update(func(tx *crdt.Tx) error {
+	err := fs.updateNames(func(tx *crdt.Tx) error {
 		if dst != nil {
 			if err := tx.Remove(dst.node); err != nil {
 				return err
 			}
 		}
 		return tx.Move(src.node, to.node, newName)
-	})
+	}, src.node)
 	if err == nil && dst != nil {
 		fs.detach(dst)
 		fs.unbindGone(dst)
@@ -246,7 +269,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 			}
 		}
 		var err error
-		if c, err = fs.content(src.sess); err != nil {
+		if c, err = fs.content(src, src.sess); err != nil {
 			return err
 		}
 		s.writer, s.mtime = src.sess.writer, src.sess.mtime
@@ -337,12 +360,12 @@ func (fs *filesystem) renameReplace(src, from *inode, oldName string, dst, to *i
 			}
 		}
 	}
-	err := fs.update(func(tx *crdt.Tx) error {
+	err := fs.updateNames(func(tx *crdt.Tx) error {
 		if err := tx.Remove(dst.node); err != nil {
 			return err
 		}
 		return tx.Move(src.node, to.node, newName)
-	})
+	}, src.node)
 	if err == nil {
 		fs.detach(dst)
 		fs.unbindGone(dst)
@@ -380,7 +403,7 @@ func (fs *filesystem) exchange(src, from *inode, oldName string, to *inode, newN
 		}
 	}
 	// A name between makes room; nobody sees it, since all of this is one batch.
-	return fs.update(func(tx *crdt.Tx) error {
+	return fs.updateNames(func(tx *crdt.Tx) error {
 		if err := tx.Move(src.node, from.node, ".sheaf-exchange-"+src.node.String()); err != nil {
 			return err
 		}
@@ -388,7 +411,7 @@ func (fs *filesystem) exchange(src, from *inode, oldName string, to *inode, newN
 			return err
 		}
 		return tx.Move(src.node, to.node, newName)
-	})
+	}, src.node, dst.node)
 }
 
 // Unlink implements fuse.RawFileSystem.
@@ -478,6 +501,7 @@ func (fs *filesystem) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name strin
 	if err := fs.update(func(tx *crdt.Tx) error { return tx.Remove(in.node) }); err != nil {
 		return status(err)
 	}
+	os.Remove(fs.localDir(in.node)) // it is empty
 	fs.detach(in)
 	fs.unbindGone(in)
 	fs.release(in)

@@ -17,9 +17,10 @@ import (
 type session struct {
 	record
 	fd       int
-	stored   *crdt.Object // the bytes are an object already; a write makes a copy first
-	readOnly int          // with stored: the same bytes, opened for reading
-	size     int64        // of the view
+	stored   *crdt.Object  // the bytes are an object already; a write makes a copy first
+	readOnly int           // with stored: the same bytes, opened for reading
+	storing  chan struct{} // closed when the bytes, which are being stored, may change again
+	size     int64         // of the view
 	mtime    time.Time
 
 	dirty  bool // something is not published
@@ -46,6 +47,9 @@ const (
 // begin starts a session, or takes part in the one there is. When it returns,
 // the record is with the kernel. The caller holds in.mu; the view is loaded.
 func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
+	for in.sess != nil && in.sess.storing != nil {
+		in.settled(in.sess)
+	}
 	if s := in.sess; s != nil {
 		if who != nil {
 			s.writer = who

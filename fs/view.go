@@ -24,6 +24,7 @@ type view struct {
 	lastRead time.Time
 	writers  int // handles open for writing
 	placed   int // of these, those that wrote at offsets of their own
+	active   int // of these, those that were not closed since they wrote
 
 	// stale says that the folder has a newer version than is shown.
 	stale     bool

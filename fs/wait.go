@@ -90,8 +90,12 @@ func (fs *filesystem) settle(list []*waiting) error {
 	if len(list) == 0 {
 		return nil
 	}
+	var moved []crdt.NodeID
+	for _, w := range list {
+		moved = append(moved, w.node)
+	}
 	// Names that one rename frees may be what the next one takes.
-	err := fs.update(func(tx *crdt.Tx) error {
+	err := fs.updateNames(func(tx *crdt.Tx) error {
 		for _, w := range list {
 			if w.to == nil {
 				if err := tx.Remove(w.node); err != nil && status(err) != fuse.ENOENT {
@@ -107,7 +111,7 @@ func (fs *filesystem) settle(list []*waiting) error {
 			}
 		}
 		return nil
-	})
+	}, moved...)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,113 @@
+package fs
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+func testRecord(id uint64) record {
+	return record{ID: id, Kind: sessionRecord, Node: crdt.NodeID{byte(id)}, Name: "n", Base: crdt.Version{{1}, {2}}, Truncated: true}
+}
+
+func openTestJournal(t testing.TB, dir string) *journal {
+	t.Helper()
+	j, err := openJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.close() })
+	return j
+}
+
+// TestJournal: whatever was put and not dropped is there after a restart.
+func TestJournal(t *testing.T) {
+	root := t.TempDir()
+	n := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		n++
+		dir := filepath.Join(root, strconv.Itoa(n))
+		j, err := openJournal(dir)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		live := map[uint64]bool{}
+		for range rapid.IntRange(0, 30).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 4).Draw(rt, "step") {
+			case 0, 1:
+				r := testRecord(j.number())
+				if err := j.put(r); err != nil {
+					rt.Fatal(err)
+				}
+				live[r.ID] = true
+			case 2, 3:
+				for id := range live {
+					if err := j.drop(id); err != nil {
+						rt.Fatal(err)
+					}
+					delete(live, id)
+					break
+				}
+			case 4:
+				if rapid.Bool().Draw(rt, "compact") {
+					if err := j.compact(); err != nil {
+						rt.Fatal(err)
+					}
+				}
+				j.close()
+				if j, err = openJournal(dir); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			got := map[uint64]bool{}
+			for _, r := range j.records() {
+				got[r.ID] = true
+			}
+			if !maps.Equal(got, live) {
+				rt.Fatalf("live %v, want %v", got, live)
+			}
+		}
+		j.close()
+	})
+}
+
+// TestJournalTail: a frame that a crash cut short ends the journal and no more.
+func TestJournalTail(t *testing.T) {
+	dir := t.TempDir()
+	j := openTestJournal(t, dir)
+	for id := uint64(1); id <= 3; id++ {
+		if err := j.put(testRecord(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole, err := os.ReadFile(filepath.Join(dir, journalName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range whole {
+		live, n := decodeJournal(whole[:cut])
+		if int(n) > cut || len(live) > 3 || len(live) != int(n)*3/len(whole) {
+			t.Fatalf("cut at %d: %d records in %d bytes", cut, len(live), n)
+		}
+	}
+	if r := j.records(); len(r) != 3 || !r[0].Base.Equal(testRecord(1).Base) {
+		t.Errorf("records: %+v", r)
+	}
+}
+
+func FuzzJournal(f *testing.F) {
+	frame, _ := encodeFrame(change{Put: &record{ID: 1, Kind: moveRecord}})
+	f.Add(frame)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, n := decodeJournal(b); n < 0 || n > int64(len(b)) {
+			t.Fatalf("%d of %d bytes", n, len(b))
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package fs
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+func version(b byte) crdt.Version { return crdt.Version{{b}} }
+
+func versions(list []reading) string {
+	s := ""
+	for _, r := range list {
+		s += string('a' + rune(r.version[0][0]))
+		if r.saved {
+			s += "!"
+		}
+	}
+	return s
+}
+
+func TestReadTable(t *testing.T) {
+	tab, node, now := newReadTable(), crdt.NodeID{1}, time.Now()
+	p := &caller{process: process{1, 1}, group: 7}
+	q := &caller{process: process{2, 1}, group: 7}
+	tab.read(p, node, version(0), now)
+	tab.read(q, node, version(1), now)
+	tab.read(p, node, version(1), now)
+	equal(t, "reads", versions(tab.of(p.process, node)), "ab")
+	tab.read(p, node, version(0), now)
+	equal(t, "read again", versions(tab.of(p.process, node)), "ba")
+	tab.saved(p, node, version(2), now)
+	equal(t, "after a save", versions(tab.of(p.process, node)), "c!")
+	tab.read(p, node, version(3), now.Add(time.Second))
+	equal(t, "read after a save", versions(tab.of(p.process, node)), "c!d")
+	equal(t, "before the session", versions(until(tab.of(p.process, node), now)), "c!")
+	equal(t, "group", versions(tab.ofGroup(7, node)), "bc!d")
+	equal(t, "no group", versions(tab.ofGroup(0, node)), "")
+	equal(t, "another start time", versions(tab.of(process{1, 2}, node)), "")
+	equal(t, "another file", versions(tab.of(p.process, crdt.NodeID{2})), "")
+
+	for i := range byte(100) {
+		tab.read(q, node, version(i), now)
+	}
+	if n := len(tab.served(node)); n > readsPerNode {
+		t.Errorf("%d readings of one file are kept", n)
+	}
+}
+
+// TestReadTableForgets: ended processes are forgotten after a while, living
+// ones never.
+func TestReadTableForgets(t *testing.T) {
+	tab, now := newReadTable(), time.Now()
+	st, _ := readStat(os.Getpid())
+	me := &caller{process: process{os.Getpid(), st.start}}
+	gone := &caller{process: process{1 << 30, 1}}
+	tab.read(me, crdt.NodeID{}, version(0), now.Add(-afterlife))
+	for i := range firstSweep + 1 {
+		tab.read(gone, crdt.NodeID{1, byte(i), byte(i >> 8)}, version(0), now.Add(-2*afterlife))
+	}
+	tab.read(gone, crdt.NodeID{2}, version(0), now)
+	tab.mu.Lock()
+	tab.sweepLocked(now)
+	tab.mu.Unlock()
+	if len(tab.nodes) != 2 || tab.count != 2 {
+		t.Errorf("%d files, %d readings", len(tab.nodes), tab.count)
+	}
+}
+
+func TestResolver(t *testing.T) {
+	r := newResolver()
+	defer r.close()
+	c := r.see(uint32(os.Getpid()), true, nil).wait()
+	if c.pid != os.Getpid() || c.start == 0 || !c.alive() || len(c.ancestors) == 0 {
+		t.Errorf("this process: %+v", c)
+	}
+	child := exec.Command("sleep", "10")
+	if err := child.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer child.Wait()
+	defer child.Process.Kill()
+	d := r.see(uint32(child.Process.Pid), true, nil).wait()
+	if len(d.ancestors) == 0 || d.ancestors[0] != c.process {
+		t.Errorf("ancestors of a child: %+v", d.ancestors)
+	}
+	if !d.related(c) {
+		t.Error("a child is not of the same job")
+	}
+	if e := r.see(1<<30, false, nil).wait(); e.start != 0 {
+		t.Errorf("a thread that is not there: %+v", e)
+	}
+	done := 0
+	for range 10 {
+		r.see(uint32(os.Getpid()), false, func(*caller) { done++ })
+	}
+	r.flush()
+	if done != 10 {
+		t.Errorf("%d of 10 were told", done)
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		d    int
+		kin  bool
+	}{
+		{"", "", 0, true},
+		{"a\n", "a\n", 0, true},
+		{"a\nb\n", "b\na\n", 0, true},
+		{"a\nb\n", "a\nc\n", 4, true},
+		{"a\n", "b\n", 4, false},
+		{"a\na\nb\n", "a\n", 4, false},
+	} {
+		if d, k := distance(c.a, c.b), kin(c.a, c.b); d != c.d || k != c.kin {
+			t.Errorf("%q, %q: %d, %v", c.a, c.b, d, k)
+		}
+	}
+}
