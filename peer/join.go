@@ -36,18 +36,48 @@ func (n *Node) Ticket(f *crdt.Folder) (string, error) {
 	return Ticket{Device: n.id.device, Folder: f.ID(), Secret: secret, Addrs: addrs}.Encode()
 }
 
-// Join takes up a ticket: it calls the inviter, proves the secret, and returns the folder
-// that it was granted; what is in it comes by sync from then on. It fails with
-// ErrTicketMalformed, ErrTicketUsed, ErrTicketExpired, ErrTicketUnknown or ErrUnreachable,
-// which names the addresses tried. Joining a folder that is here already returns it.
+// Join takes up a ticket: it calls the inviter, proves the secret, makes the granted folder
+// one of the home's, and returns it once the entry that admits this device has come; the
+// rest comes by sync from then on. It fails with ErrTicketMalformed, ErrTicketUsed,
+// ErrTicketExpired, ErrTicketUnknown or ErrUnreachable, which names the addresses tried. If
+// ctx ends after the grant, the folder stays, and goes on by itself. Joining a folder that is
+// here already spends nothing.
 func (n *Node) Join(ctx context.Context, text string) (*crdt.Folder, error) {
 	t, err := ticket.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	if f, err := n.home.Folder(t.Folder); err == nil {
-		return f, nil
+	f, err := n.home.Folder(t.Folder)
+	if err != nil {
+		f, err = n.join(ctx, t)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return f, n.awaitAdmission(ctx, f)
+}
+
+// awaitAdmission waits for the entry that admits this device.
+func (n *Node) awaitAdmission(ctx context.Context, f *crdt.Folder) error {
+	for {
+		n.mu.Lock()
+		changed, closed := n.changed, n.closed
+		n.mu.Unlock()
+		switch {
+		case f.Admitted(n.id.device):
+			return nil
+		case closed:
+			return fmt.Errorf("join %s: %w", f.Name(), ErrClosed)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("join %s: granted, but its first entries have not come yet: %w", f.Name(), ctx.Err())
+		}
+	}
+}
+
+func (n *Node) join(ctx context.Context, t Ticket) (*crdt.Folder, error) {
 	if t.Device == n.id.device {
 		return nil, fmt.Errorf("join: %w: this device made it, and has the folder no more", ErrTicketUnknown)
 	}

@@ -560,6 +560,7 @@ func (s *session) takeEntries(m *wire.Entries) error {
 	}
 	s.n.fetch.refresh(s.f)
 	s.kick(dirtyHave)
+	s.n.announce()
 	return nil
 }
 
