@@ -82,11 +82,12 @@ type Turn struct {
 // Request asks for one answer.
 type Request struct {
 	System      string // may be empty
-	Turns       []Turn // at least one; the last is usually a User's
+	Turns       []Turn // at least one; if the last is a Model's, the answer goes on with it
 	Temperature float64
 	MaxTokens   int      // of the answer; 0 means up to the end of the context
 	Seed        uint32   // of the sampler; 0 lets the engine choose
 	Stop        []string // the answer ends before the first of these; none is empty
+	Cold        bool     // reuse nothing of earlier prompts: the answer depends on the request alone
 
 	// Progress, if not nil, hears what happens before the first piece. It is
 	// called from Generate's goroutine and must not block.

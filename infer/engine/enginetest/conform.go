@@ -23,7 +23,7 @@ const (
 // make at least eight tokens about a text of some length at temperature 0.
 func Conform(t *testing.T, open func(t *testing.T) engine.Session) {
 	ask := func(text string) engine.Request {
-		return engine.Request{System: "You are helpful.", Turns: []engine.Turn{{Role: engine.User, Text: text}}, MaxTokens: 8, Seed: 1}
+		return engine.Request{System: "You are helpful.", Turns: []engine.Turn{{Role: engine.User, Text: text}}, MaxTokens: 8, Seed: 1, Cold: true}
 	}
 	const question = "Tell me a long story about a lighthouse, a storm and the keeper's daughter."
 

@@ -93,27 +93,3 @@ func (c *client) fits(info engine.Info, r engine.Request) error {
 	}
 	return nil
 }
-
-// gate lets one answer of a model be made at a time, in order of arrival.
-type gate struct{ slot chan struct{} }
-
-func newGate() gate { return gate{slot: make(chan struct{}, 1)} }
-
-func (g gate) enter(ctx context.Context, progress func(engine.Progress)) error {
-	select {
-	case g.slot <- struct{}{}:
-		return nil
-	default:
-	}
-	if progress != nil {
-		progress(engine.Progress{Stage: engine.Queued, Done: 1})
-	}
-	select {
-	case g.slot <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (g gate) leave() { <-g.slot }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/infer/engine"
+	"github.com/sheaf-fs/sheaf/infer/engine/internal/gate"
 )
 
 // ollama speaks Ollama's own protocol: its OpenAI-compatible one takes no
@@ -16,7 +17,7 @@ import (
 type ollama struct {
 	client
 	mu    sync.Mutex
-	gates map[string]gate
+	gates map[string]*gate.Gate
 }
 
 func (e *ollama) Name() string { return e.name }
@@ -86,7 +87,7 @@ func (e *ollama) Open(ctx context.Context, model string) (engine.Session, error)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, ok := e.gates[s.info.Name]; !ok {
-		e.gates[s.info.Name] = newGate()
+		e.gates[s.info.Name] = gate.New()
 	}
 	s.gate = e.gates[s.info.Name]
 	return s, nil
@@ -95,7 +96,7 @@ func (e *ollama) Open(ctx context.Context, model string) (engine.Session, error)
 type ollamaSession struct {
 	e    *ollama
 	info engine.Info
-	gate gate
+	gate *gate.Gate
 }
 
 func (s *ollamaSession) Info() engine.Info { return s.info }
@@ -143,10 +144,10 @@ func (s *ollamaSession) Generate(ctx context.Context, r engine.Request, emit fun
 	if err := s.e.fits(s.info, r); err != nil {
 		return engine.Stats{Reason: engine.Failed}, err
 	}
-	if err := s.gate.enter(ctx, r.Progress); err != nil {
+	if err := s.gate.Enter(ctx, r.Progress); err != nil {
 		return engine.Stats{Reason: engine.Cancelled}, err
 	}
-	defer s.gate.leave()
+	defer s.gate.Leave()
 
 	body := ollamaRequest{Model: s.info.Name, Messages: messages(r), Stream: true,
 		Options: ollamaOptions{Context: s.info.ContextSize, Predict: r.MaxTokens, Temperature: r.Temperature, Seed: r.Seed}}

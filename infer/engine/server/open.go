@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/infer/engine"
+	"github.com/sheaf-fs/sheaf/infer/engine/internal/gate"
 )
 
 // errDone ends the reading of a stream whose last event came.
@@ -42,12 +43,12 @@ func (c client) engine(k Kind) engine.Engine {
 		if c.o.Context <= 0 {
 			c.o.Context = 8192
 		}
-		return &ollama{client: c, gates: map[string]gate{}}
+		return &ollama{client: c, gates: map[string]*gate.Gate{}}
 	}
 	if c.o.Context <= 0 {
 		c.o.Context = 4096
 	}
-	return &openAI{client: c, gates: map[string]gate{}}
+	return &openAI{client: c, gates: map[string]*gate.Gate{}}
 }
 
 // kind asks a server which protocol it speaks. Ollama speaks both and is

@@ -10,13 +10,14 @@ import (
 	"sync"
 
 	"github.com/sheaf-fs/sheaf/infer/engine"
+	"github.com/sheaf-fs/sheaf/infer/engine/internal/gate"
 )
 
 // openAI is a server that speaks OpenAI's protocol.
 type openAI struct {
 	client
 	mu    sync.Mutex
-	gates map[string]gate
+	gates map[string]*gate.Gate
 }
 
 func (e *openAI) Name() string { return e.name }
@@ -83,7 +84,7 @@ func (e *openAI) Open(ctx context.Context, model string) (engine.Session, error)
 	}
 	e.mu.Lock()
 	if _, ok := e.gates[s.info.Name]; !ok {
-		e.gates[s.info.Name] = newGate()
+		e.gates[s.info.Name] = gate.New()
 	}
 	s.gate = e.gates[s.info.Name]
 	e.mu.Unlock()
@@ -96,7 +97,7 @@ func (e *openAI) Open(ctx context.Context, model string) (engine.Session, error)
 type openAISession struct {
 	e        *openAI
 	info     engine.Info
-	gate     gate
+	gate     *gate.Gate
 	llamaCPP bool // llama-server: it tokenizes, and reuses prompts when asked
 }
 
@@ -221,16 +222,16 @@ func (s *openAISession) Generate(ctx context.Context, r engine.Request, emit fun
 	if err := s.e.fits(s.info, r); err != nil {
 		return engine.Stats{Reason: engine.Failed}, err
 	}
-	if err := s.gate.enter(ctx, r.Progress); err != nil {
+	if err := s.gate.Enter(ctx, r.Progress); err != nil {
 		return engine.Stats{Reason: engine.Cancelled}, err
 	}
-	defer s.gate.leave()
+	defer s.gate.Leave()
 
 	body := chatRequest{Model: s.info.Name, Messages: messages(r), Stream: true, Options: &usage{true},
 		Temperature: r.Temperature, MaxTokens: r.MaxTokens, Seed: r.Seed}
 	if s.llamaCPP {
-		yes := true
-		body.Cache = &yes
+		reuse := !r.Cold
+		body.Cache = &reuse
 	}
 	a := newAnswer(r.Stop, emit)
 	complete := false
