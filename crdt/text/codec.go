@@ -38,12 +38,20 @@ func (e *Event) Encode() []byte {
 }
 
 func appendEvent(b []byte, parents []ID, hunks []Hunk, nonce []byte) []byte {
+	return appendBytes(appendHunks(appendParents(b, parents), hunks), nonce)
+}
+
+// appendParents writes the start of an event, up to its hunks.
+func appendParents(b []byte, parents []ID) []byte {
 	b = appendHead(b, majorArray, 3)
 	b = appendHead(b, majorArray, uint64(len(parents)))
 	for i := range parents {
-		b = appendHead(b, majorBytes, uint64(len(parents[i])))
-		b = append(b, parents[i][:]...)
+		b = appendBytes(b, parents[i][:])
 	}
+	return b
+}
+
+func appendHunks(b []byte, hunks []Hunk) []byte {
 	b = appendHead(b, majorArray, uint64(len(hunks)))
 	for _, h := range hunks {
 		b = appendHead(b, majorArray, uint64(len(h)))
@@ -56,8 +64,11 @@ func appendEvent(b []byte, parents []ID, hunks []Hunk, nonce []byte) []byte {
 			b = append(b, s.Ins...)
 		}
 	}
-	b = appendHead(b, majorBytes, uint64(len(nonce)))
-	return append(b, nonce...)
+	return b
+}
+
+func appendBytes(b, s []byte) []byte {
+	return append(appendHead(b, majorBytes, uint64(len(s))), s...)
 }
 
 // appendHead writes a major type and its argument in the shortest form.

@@ -141,6 +141,30 @@ func (e *Event) ChangeID(node Node, hunk int) ID {
 	return forChange.id(node, appendEvent(nil, e.Parents, e.Hunks[hunk:hunk+1], e.Nonce))
 }
 
+// changeIDs gives the ChangeID of every hunk. What they share, the parents, is hashed once.
+func (e *Event) changeIDs(node Node) []ID {
+	ids := make([]ID, len(e.Hunks))
+	if len(ids) == 1 {
+		ids[0] = e.ChangeID(node, 0)
+		return ids
+	}
+	shared := forChange.hashers.Get().(*blake3.Hasher)
+	defer forChange.hashers.Put(shared)
+	h := forChange.hashers.Get().(*blake3.Hasher)
+	defer forChange.hashers.Put(h)
+	shared.Reset()
+	shared.Write(node[:])
+	b := appendParents(nil, e.Parents)
+	shared.Write(b)
+	for i := range ids {
+		*h = *shared
+		b = appendBytes(appendHunks(b[:0], e.Hunks[i:i+1]), e.Nonce)
+		h.Write(b)
+		h.Sum(ids[i][:0])
+	}
+	return ids
+}
+
 // EmptyChangeID is the Automerge actor of the change without operations that stands for an event that changes nothing.
 func (e *Event) EmptyChangeID(node Node) ID {
 	return forNothing.id(node, e.Encode())

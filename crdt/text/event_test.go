@@ -54,6 +54,16 @@ func TestEventGolden(t *testing.T) {
 	}
 }
 
+func TestChangeIDs(t *testing.T) {
+	for _, e := range goldenEvents() {
+		for i, id := range e.changeIDs(testNode) {
+			if id != e.ChangeID(testNode, i) {
+				t.Errorf("%+v, hunk %d", e, i)
+			}
+		}
+	}
+}
+
 func TestEventRoundTrip(t *testing.T) {
 	for _, e := range goldenEvents() {
 		got, err := DecodeEvent(e.Encode())

@@ -89,8 +89,12 @@ func prefix(s string, k int) int {
 // seek finds the block that holds the pos-th code point's end, and the position that block starts at: an edit at a border
 // belongs to the block on the left, so that typing goes on in one block.
 func (r *rope) seek(pos int) (i, start int) {
-	if pos > r.hintPos {
+	if pos > r.hintPos/2 { // nearer to the last edit than to the start
 		i, start = r.hintBlock, r.hintPos
+		for i > 0 && pos <= start {
+			i--
+			start -= r.blocks[i].n
+		}
 	}
 	for i < len(r.blocks) && pos > start+r.blocks[i].n {
 		start += r.blocks[i].n
@@ -144,6 +148,16 @@ func (r *rope) splice(pos, del int, ins string, n int) {
 	}
 	if right.n > 0 {
 		put = append(put, right)
+	}
+	// Short neighbours become one, else edits from the end to the start would leave a block each.
+	if k := len(put) - 1; k >= 0 && j < len(r.blocks) && len(put[k].s)+len(r.blocks[j].s) <= blockJoin {
+		put[k] = block{put[k].s + r.blocks[j].s, put[k].n + r.blocks[j].n}
+		j++
+	}
+	if len(put) > 0 && i > 0 && len(put[0].s)+len(r.blocks[i-1].s) <= blockJoin {
+		i--
+		start -= r.blocks[i].n
+		put[0] = block{r.blocks[i].s + put[0].s, r.blocks[i].n + put[0].n}
 	}
 	r.blocks = slices.Replace(r.blocks, i, j, put...)
 	r.hintBlock, r.hintPos = i, start

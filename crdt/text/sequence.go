@@ -129,15 +129,15 @@ func (q *sequence) apply(nodes []node, e int, out *rope) bool {
 	ok := n.event.fits(sl.length)
 	if ok {
 		r.changes = make([]int32, len(n.event.Hunks))
+		ids := n.event.changeIDs(q.text)
 		var equal []int32 // changes that a concurrent event made already
 		// Hunks see the parents' text, not each other. From the last to the first, none moves those still to come.
 		for i := len(r.changes) - 1; i >= 0; i-- {
-			id := n.event.ChangeID(q.text, i)
-			c, known := q.byID[id]
+			c, known := q.byID[ids[i]]
 			if known && q.broken != equalHunksOnce {
 				equal = append(equal, c)
 			} else {
-				c = q.newChange(id)
+				c = q.newChange(ids[i])
 				sl.events[c] = 1
 				q.changes[c].last = q.splice(s, c, start, n.event.Hunks[i], out)
 			}
@@ -207,8 +207,13 @@ func (sl *slot) visible(x *span) bool {
 func (q *sequence) at(s, pos int) place {
 	var p place
 	h := q.slots[s].hint
-	if pos <= h.visible {
+	if pos <= h.visible/2 { // nearer to the start than to the last edit
 		h = hint{}
+	}
+	for h.leaf > 0 && pos <= h.visible {
+		h.leaf--
+		h.visible -= q.leaves[h.leaf].visible[s]
+		h.before -= q.leaves[h.leaf].visible[allSlot]
 	}
 	for pos > h.visible+q.leaves[h.leaf].visible[s] {
 		h.visible += q.leaves[h.leaf].visible[s]

@@ -209,3 +209,21 @@ func TestNothingTypedIsLost(t *testing.T) {
 		}
 	})
 }
+
+// The largest event that the format has, on the heads and apart from them, takes no square of its size.
+func TestLargestEvent(t *testing.T) {
+	d := NewDoc(testNode)
+	v0 := save(t, d, nil, strings.Repeat("xy", MaxSplices))
+	many := Event{Parents: v0}
+	for i := range MaxSplices {
+		many.Hunks = append(many.Hunks, Hunk{sp(2*i, 1, "z")})
+	}
+	other := many
+	other.Hunks = many.Hunks[:len(many.Hunks)-1]
+	add(t, d, many)
+	add(t, d, other)
+	add(t, d, Event{Parents: v0, Hunks: []Hunk{{sp(1, 1, "Y")}}})
+	if want := "zY" + strings.Repeat("zy", MaxSplices-1); d.Text() != want {
+		t.Errorf("%d bytes, want %d", d.Len(), len(want))
+	}
+}
