@@ -25,6 +25,9 @@ func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name str
 	if !st.Ok() {
 		return st
 	}
+	if n == nil {
+		return fuse.EPERM // the guardian makes nodes, and opens them later
+	}
 	flags := in.Flags
 	if made {
 		flags &^= syscall.O_TRUNC
@@ -51,7 +54,7 @@ func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name strin
 		return fuse.EPERM
 	}
 	n, _, st := fs.create(in.NodeId, in.Pid, name, in.Mode, true, out)
-	if st.Ok() {
+	if st.Ok() && n != nil {
 		n.mu.Lock()
 		if n.sess != nil {
 			n.sess.closed = true
@@ -62,7 +65,8 @@ func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name strin
 	return st
 }
 
-// create makes a file, or finds the one there if it need not be new.
+// create makes a file, or finds the one there if it need not be new. It returns
+// no inode to the guardian, who was only to make a name known.
 func (fs *filesystem) create(dirID uint64, tid uint32, name string, mode uint32, excl bool, out *fuse.EntryOut) (n *inode, made bool, st fuse.Status) {
 	if st := checkName(name); !st.Ok() {
 		return nil, false, st

@@ -22,6 +22,7 @@ type device struct {
 	s     *Server
 	point string
 	sent  map[*device]uint64
+	watch func(point string) Watcher
 }
 
 func newDevice(t testing.TB, name string) *device {
@@ -75,6 +76,9 @@ func (d *device) mount() {
 	o := Options{Debug: os.Getenv("SHEAF_FS_DEBUG") != ""}
 	if testing.Verbose() {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	if d.watch != nil {
+		o.Watcher = d.watch(d.point)
 	}
 	s, err := Mount(d.f, d.home, d.point, o)
 	if errors.Is(err, ErrPermission) || errors.Is(err, ErrNoFUSE) {

@@ -8,7 +8,6 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
-	"github.com/sheaf-fs/sheaf/fs/guardian"
 )
 
 // queue runs what must not run in a handler or under its locks: telling the
@@ -273,22 +272,23 @@ func (fs *filesystem) moved(c crdt.Change) {
 		}
 	}
 	fs.mu.Unlock()
-	if c.Before.Visible && before != nil {
-		fs.touched(before)
-		if !c.After.Visible && id != 0 {
-			fs.poke(guardian.Poke{Op: guardian.Remove, Kind: pokeKind(in), Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name)}, func() {
-				fs.server.DeleteNotify(before.id, id, c.Before.Name)
-			})
-		} else {
+	for _, dir := range []*inode{before, after} {
+		if dir != nil {
+			fs.touched(dir)
+			fs.server.InodeNotify(dir.id, -1, 0)
+		}
+	}
+	went, came := c.Before.Visible && before != nil, c.After.Visible && after != nil
+	switch {
+	case went && came && id != 0:
+		fs.renamePoke(c, before, after)
+	case went && !c.After.Visible && id != 0:
+		fs.removePoke(c, in.kind, before, id)
+	default:
+		if went {
 			fs.server.EntryNotify(before.id, c.Before.Name)
 		}
-		fs.server.InodeNotify(before.id, -1, 0)
-	}
-	if c.After.Visible && after != nil {
-		fs.touched(after)
-		fs.server.EntryNotify(after.id, c.After.Name)
-		fs.server.InodeNotify(after.id, -1, 0)
-		if !c.Before.Visible {
+		if came {
 			fs.createPoke(c.Node, after, c.After.Name)
 		}
 	}

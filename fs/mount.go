@@ -70,6 +70,7 @@ type filesystem struct {
 	overIn     map[crdt.NodeID]map[string]*inode
 	waits      map[place]*waiting
 	expecting  map[place]crdt.NodeID // names that the guardian is about to make known
+	departed   map[place]crdt.NodeID // names that it is about to take away
 	handles    map[uint64]*handle
 	lastID     uint64
 	lastHandle uint64
@@ -126,7 +127,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		home:          h, folder: f, log: o.Logger, watcher: o.Watcher,
 		owner: fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}, started: time.Now(),
 		inodes: map[uint64]*inode{}, nodes: map[nodeKey]*inode{}, over: map[place]*inode{},
-		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{},
+		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{}, departed: map[place]crdt.NodeID{},
 		handles: map[uint64]*handle{}, ripening: map[*inode]time.Time{},
 		localRootDir: filepath.Join(h.Dir(), "local", f.ID().String()),
 	}

@@ -131,8 +131,13 @@ func (fs *filesystem) lookup(h *fuse.InHeader, name string) (*inode, fuse.Status
 		return nil, unknownYet
 	}
 	in, err := fs.find(dir, name)
-	if err != nil {
+	if node, ok := fs.departed[at(dir, name)]; ok && err != nil && fs.isPoke(h.Pid) {
+		in = fs.nodes[key(node, nil)]
+	} else if err != nil {
 		return nil, status(err)
+	}
+	if in == nil {
+		return nil, fuse.ENOENT
 	}
 	in.lookups++
 	return in, fuse.OK

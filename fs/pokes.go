@@ -1,8 +1,6 @@
 package fs
 
 import (
-	"time"
-
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -25,18 +23,14 @@ func (fs *filesystem) isPoke(tid uint32) bool {
 	return fs.watcher != nil && fs.watcher.Is(tid)
 }
 
-// poke asks for a poke; then runs on the queue when it was made, or at once
-// without a watcher.
-func (fs *filesystem) poke(p guardian.Poke, then func()) {
+// poke asks for a poke; then runs on the queue when it was made or has failed. It
+// fails at once without a watcher.
+func (fs *filesystem) poke(p guardian.Poke, then func(error)) {
 	if fs.watcher == nil {
-		if then != nil {
-			then()
-		}
+		then(guardian.ErrClosed)
 		return
 	}
-	if then != nil {
-		p.Done = func(error) { fs.queue.put(then) }
-	}
+	p.Done = func(err error) { fs.queue.put(func() { then(err) }) }
 	fs.watcher.Poke(p)
 }
 
@@ -63,38 +57,76 @@ func (fs *filesystem) known(dir crdt.NodeID) bool {
 	return fs.nodes[key(dir, nil)] != nil
 }
 
-// createPoke tells watchers of a new name. Until the guardian has made its call
-// the kernel must not know the name, or the call would fail with EEXIST.
+// createPoke tells watchers of a new name, and the kernel if that fails. Until
+// the guardian has made its call the kernel must not know the name, or the call
+// would fail with EEXIST.
 func (fs *filesystem) createPoke(node crdt.NodeID, dir *inode, name string) {
-	if fs.watcher == nil {
-		return
-	}
 	info, err := fs.folder.Get(node)
 	if err != nil {
 		return
 	}
-	p := at(dir, name)
-	fs.mu.Lock()
-	fs.expecting[p] = node
-	fs.mu.Unlock()
-	poke := guardian.Poke{Op: guardian.Create, Path: fs.folder.Path(node), Mode: info.Mode, To: info.Target, Mtime: info.Mtime,
-		NoOpen: info.Mode&0o111 != 0 || info.Mode&0o200 == 0}
-	switch info.Kind {
-	case crdt.Dir:
-		poke.Kind = guardian.Dir
-	case crdt.Symlink:
-		poke.Kind = guardian.Symlink
-	}
-	fs.poke(poke, func() {
-		fs.mu.Lock()
-		delete(fs.expecting, p)
-		fs.mu.Unlock()
-		fs.server.EntryNotify(dir.id, name) // in case the call did not come through
+	p := guardian.Poke{Op: guardian.Create, Kind: pokeKind(info.Kind), Path: fs.folder.Path(node), Mode: info.Mode,
+		To: info.Target, Mtime: info.Mtime, NoOpen: info.Mode&0o111 != 0 || info.Mode&0o200 == 0}
+	done := fs.expect(node, nil, "", dir, name)
+	fs.poke(p, func(err error) {
+		if done(); err != nil {
+			fs.server.EntryNotify(dir.id, name)
+		}
 	})
 }
 
-func pokeKind(in *inode) guardian.Kind {
-	switch in.kind {
+// renamePoke does the same for a name that changed.
+func (fs *filesystem) renamePoke(c crdt.Change, before, after *inode) {
+	p := guardian.Poke{Op: guardian.Rename, Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name),
+		To: join(fs.folder.Path(c.After.Dir), c.After.Name)}
+	if info, err := fs.folder.Get(c.Node); err == nil {
+		p.Kind = pokeKind(info.Kind)
+	}
+	done := fs.expect(c.Node, before, c.Before.Name, after, c.After.Name)
+	fs.poke(p, func(err error) {
+		if done(); err != nil {
+			fs.server.EntryNotify(before.id, c.Before.Name)
+			fs.server.EntryNotify(after.id, c.After.Name)
+		}
+	})
+}
+
+// removePoke does the same for a name that went.
+func (fs *filesystem) removePoke(c crdt.Change, kind crdt.Kind, dir *inode, id uint64) {
+	p := guardian.Poke{Op: guardian.Remove, Kind: pokeKind(kind), Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name)}
+	done := fs.expect(c.Node, dir, c.Before.Name, nil, "")
+	fs.poke(p, func(err error) {
+		if done(); err != nil {
+			fs.server.DeleteNotify(dir.id, id, c.Before.Name)
+		}
+	})
+}
+
+// expect makes lookups by the guardian find a node where it was, and nothing
+// where it is to be, until done is called.
+func (fs *filesystem) expect(node crdt.NodeID, from *inode, old string, to *inode, name string) (done func()) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if from != nil {
+		fs.departed[at(from, old)] = node
+	}
+	if to != nil {
+		fs.expecting[at(to, name)] = node
+	}
+	return func() {
+		fs.mu.Lock()
+		defer fs.mu.Unlock()
+		if from != nil {
+			delete(fs.departed, at(from, old))
+		}
+		if to != nil {
+			delete(fs.expecting, at(to, name))
+		}
+	}
+}
+
+func pokeKind(k crdt.Kind) guardian.Kind {
+	switch k {
 	case crdt.Dir:
 		return guardian.Dir
 	case crdt.Symlink:
@@ -119,13 +151,4 @@ func (fs *filesystem) hand(dir *inode, name string, out *fuse.EntryOut) fuse.Sta
 		return status(err)
 	}
 	return fs.entry(in, out)
-}
-
-// mtimeOf is the time that stat shows of a node.
-func (fs *filesystem) mtimeOf(in *inode) time.Time {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	info, _ := fs.folder.Get(in.node)
-	_, t := in.sizeAndTime(info)
-	return t
 }

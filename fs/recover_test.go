@@ -14,14 +14,25 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/fs/guardian"
 )
 
 // daemonEnv makes the test binary a daemon that mounts a home, to be killed.
 const daemonEnv = "SHEAF_FS_TEST_DAEMON"
 
+// guardianArg makes it a guardian.
+const guardianArg = "guardian"
+
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(daemonEnv); spec != "" {
 		daemon(spec)
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == guardianArg {
+		if err := guardian.Run(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	os.Exit(m.Run())
