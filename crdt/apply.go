@@ -28,7 +28,7 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 			return recorded{}, nil
 		}
 		if t.Do == tree.OpContent {
-			t.Time = w.made
+			t.Time, t.By = w.made, authorOf(t.By)
 		}
 		changes := f.place(w, t)
 		if t.Do == tree.OpContent {

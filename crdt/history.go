@@ -28,7 +28,7 @@ func (f *Folder) Log(node NodeID) ([]Revision, error) {
 	for _, e := range events {
 		r := Revision{
 			Version: Version{e.ID}, Device: e.Stamp.Feed.Device, DeviceName: f.deviceName(e.Stamp.Feed.Device),
-			Time: time.UnixMilli(e.Time), Op: "write", Path: path,
+			Author: e.By, Time: time.UnixMilli(e.Time), Op: "write", Path: path,
 			Added: counts[e.ID].added, Removed: counts[e.ID].removed,
 		}
 		if len(e.Parents) == 0 {
@@ -75,6 +75,36 @@ func (f *Folder) countChanges(node NodeID, events []tree.Event) (map[EventID]cha
 		}
 	}
 	return counts, nil
+}
+
+// Blame divides a file's text by the events that inserted it, with the content
+// that it is about. The spans are nil for an object. It replays the history.
+func (f *Folder) Blame(node NodeID) (Content, []Span, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n, ok := f.shown(node)
+	if !ok {
+		return Content{}, nil, fail("blame", node.String(), ErrNotExist, nil)
+	}
+	if n.Kind != File {
+		return Content{}, nil, fail("blame", f.tree.Path(node), ErrIsDir, nil)
+	}
+	c, err := f.contentOf(n)
+	if err != nil || c.Object != nil || len(c.Version) == 0 {
+		return c, nil, err
+	}
+	var spans []Span
+	err = f.withDoc(node, n.Text, func(d *text.Doc) error {
+		for _, s := range d.Blame() {
+			span := Span{Event: EventID(s.Event), Bytes: s.Bytes, Runes: s.Runes}
+			if e, ok := f.tree.Event(node, span.Event); ok {
+				span.Device, span.Author = e.Stamp.Feed.Device, e.By
+			}
+			spans = append(spans, span)
+		}
+		return nil
+	})
+	return c, spans, err
 }
 
 // Nodes lists every file that was ever in the folder.

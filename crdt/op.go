@@ -3,6 +3,9 @@ package crdt
 import (
 	"errors"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/zeebo/blake3"
 
@@ -24,6 +27,7 @@ type op struct {
 type textOp struct {
 	Node  NodeID `cbor:"1,keyasint"`
 	Event []byte `cbor:"2,keyasint"`
+	By    string `cbor:"3,keyasint,omitempty"` // as tree.Op has it
 }
 
 // admitOp makes a device a member of the folder.
@@ -129,7 +133,7 @@ func (f *Folder) resolve(t *textOp) (tree.Op, text.Event, lineage, error) {
 		}
 	}
 	return tree.Op{
-		Do: tree.OpContent, Node: t.Node, Event: EventID(ev.ID(l)), Parents: parents, Text: l,
+		Do: tree.OpContent, Node: t.Node, Event: EventID(ev.ID(l)), Parents: parents, Text: l, By: authorOf(t.By),
 	}, ev, l, nil
 }
 
@@ -142,6 +146,15 @@ func objectEvent(node NodeID, parents []EventID, o Object) EventID {
 	}
 	h.Write(o.Hash[:])
 	return EventID(h.Sum(nil))
+}
+
+// authorOf returns the author that an operation claims, none where it cannot be
+// shown: the content is not to be lost for it.
+func authorOf(by string) string {
+	if len(by) > tree.MaxBy || !utf8.ValidString(by) || strings.ContainsFunc(by, unicode.IsControl) {
+		return ""
+	}
+	return by
 }
 
 func opHash(o *tree.Op) Hash { return Hash(blake3.Sum256(encode(o))) }

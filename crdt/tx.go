@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/zeebo/blake3"
 
@@ -24,6 +25,38 @@ type Tx struct {
 	changes []tree.Change
 	ops     int // operations made
 	stored  int // other things to store
+	by      string
+	saves   map[NodeID]save
+}
+
+// save is what one Update did to a file's content.
+type save struct{ base, saved Version }
+
+// By makes author the one whose content the transaction writes from here on: a
+// program that writes for itself, not for the person at the device, which
+// signs nonetheless. It is for people to read, at most 128 bytes of plain text.
+func (tx *Tx) By(author string) { tx.by = authorOf(author) }
+
+// saved keeps what subscribers hear of a save.
+func (tx *Tx) saved(node NodeID, base, v Version) {
+	if tx.saves == nil {
+		tx.saves = map[NodeID]save{}
+	}
+	if s, ok := tx.saves[node]; ok {
+		base = s.base
+	}
+	tx.saves[node] = save{slices.Clone(base), v}
+}
+
+// told are the changes as subscribers hear of them.
+func (tx *Tx) told() []Change {
+	cs := changesOf(tx.changes)
+	for i := range cs {
+		if s, ok := tx.saves[cs[i].Node]; ok && !cs[i].Alt && cs[i].What&ContentChanged != 0 {
+			cs[i].Base, cs[i].Saved = s.base, s.saved
+		}
+	}
+	return cs
 }
 
 // Update runs fn, whose changes are one batch: they survive the death of the
@@ -58,7 +91,7 @@ func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error {
 		return err
 	}
 	if tx.ops > 0 {
-		f.post(Notice{Local: true, Origin: origin, By: f.home.device, Changes: changesOf(tx.changes)})
+		f.post(Notice{Local: true, Origin: origin, By: f.home.device, Changes: tx.told()})
 		f.home.flush.poke()
 	}
 	return ferr
@@ -275,21 +308,24 @@ func (f *Folder) continues(node NodeID, parents Version, l lineage) bool {
 
 func (tx *Tx) writeText(node NodeID, base Version, ev text.Event, size int64) (Version, error) {
 	ev.Parents = textIDs(base)
-	o := &textOp{Node: node, Event: ev.Encode()}
+	o := &textOp{Node: node, Event: ev.Encode(), By: tx.by}
 	t, _, _, err := tx.f.resolve(o)
 	if err != nil {
 		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
 	}
 	tx.add(op{Text: o})
 	tx.f.storeSize(tx.b, node, t.Event, size)
-	return Version{t.Event}, nil
+	v := Version{t.Event}
+	tx.saved(node, base, v)
+	return v, nil
 }
 
 func (tx *Tx) writeObject(node NodeID, base Version, o Object) Version {
 	parents := slices.Clone(base)
 	slices.SortFunc(parents, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
 	id := objectEvent(node, parents, o)
-	tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}}})
+	tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}, By: tx.by}})
+	tx.saved(node, base, Version{id})
 	return Version{id}
 }
 
@@ -317,6 +353,65 @@ func (tx *Tx) Append(node NodeID, data []byte) (Version, error) {
 	return tx.writeText(node, now.Version, text.Event{
 		Hunks: []text.Hunk{{{Pos: end, Ins: string(data)}}}, Nonce: nonce,
 	}, int64(len(now.Text)+len(data)))
+}
+
+// Splice changes a text at exact places: the splices are in code points of the
+// text at base, ascending and apart. Two splices never merge into one, even
+// where they are equal. Unlike Write it does not bring back a file that was
+// removed (ErrNotExist), and so can follow a writer that nobody waits for.
+func (tx *Tx) Splice(node NodeID, base Version, splices ...Splice) (Version, error) {
+	n, ok := tx.f.shown(node)
+	if !ok {
+		return nil, fail("write", node.String(), ErrNotExist, nil)
+	}
+	path := tx.f.tree.Path(node)
+	if n.Kind != File {
+		return nil, fail("write", path, ErrInvalid, errors.New("not a file"))
+	}
+	l, err := tx.f.lineageOf(node, base)
+	if err != nil || len(base) > 0 && !tx.f.continues(node, base, l) {
+		return nil, fail("write", path, ErrInvalid, errors.New("the base is not a version of this text"))
+	}
+	before, err := tx.f.textAt(node, base)
+	if err != nil {
+		return nil, err
+	}
+	if len(splices) == 0 {
+		return slices.Clone(base), nil
+	}
+	size := len(before)
+	ev := text.Event{Nonce: make([]byte, text.NonceSize)}
+	rand.Read(ev.Nonce)
+	offset, at := 0, 0 // the same place in bytes and in code points
+	for i, s := range splices {
+		if s.Pos < at || s.Del < 0 || i > 0 && s.Pos == at || s.Del == 0 && s.Ins == "" || checkText(path, s.Ins) != nil {
+			return nil, fail("write", path, ErrInvalid, errors.New("not splices of a text"))
+		}
+		start, ok := forward(before, offset, s.Pos-at)
+		end, ok2 := forward(before, start, s.Del)
+		if !ok || !ok2 {
+			return nil, fail("write", path, ErrInvalid, errors.New("a splice beyond the text"))
+		}
+		size += len(s.Ins) - (end - start)
+		offset, at = end, s.Pos+s.Del
+		ev.Hunks = append(ev.Hunks, text.Hunk{s})
+	}
+	if size > text.MaxText {
+		return nil, fail("write", path, ErrInvalid, errors.New("too large for a text"))
+	}
+	return tx.writeText(node, base, ev, int64(size))
+}
+
+// forward returns the offset n code points after one.
+func forward(s string, offset, n int) (int, bool) {
+	for ; n > 0; n-- {
+		if offset >= len(s) {
+			return 0, false
+		}
+		_, w := utf8.DecodeRuneInString(s[offset:])
+		offset += w
+	}
+	return offset, true
 }
 
 // Move gives a node another place. The name must be free: replacing a file by

@@ -93,6 +93,10 @@ type Change struct {
 	What          What
 	Before, After Place
 	Alt           bool // about a version shown beside the node's
+
+	// Of a content change made by one Update of this device: the version that
+	// its writer had read, and the one that it made. Saved is nil otherwise.
+	Base, Saved Version
 }
 
 // Notice tells subscribers what one batch of operations changed.
@@ -109,12 +113,25 @@ type Revision struct {
 	Version    Version   `json:"version"`
 	Device     Device    `json:"device"`
 	DeviceName string    `json:"deviceName"`
-	Time       time.Time `json:"time"` // when its maker's clock said it was made
-	Op         string    `json:"op"`   // create, write, rename, remove, mode, …
+	Author     string    `json:"author,omitempty"` // who made it there, if not its person; the device's claim
+	Time       time.Time `json:"time"`             // when its maker's clock said it was made
+	Op         string    `json:"op"`               // create, write, rename, remove, mode, …
 	Path       string    `json:"path,omitempty"`
 	Added      int       `json:"added"`   // characters, of a text
 	Removed    int       `json:"removed"` // characters, of a text
 	Object     *Object   `json:"object,omitempty"`
+}
+
+// Splice replaces Del code points at Pos by Ins.
+type Splice = text.Splice
+
+// Span is a run of a text that one event inserted.
+type Span struct {
+	Event  EventID `json:"event"`
+	Device Device  `json:"device"`
+	Author string  `json:"author,omitempty"` // as in Revision
+	Bytes  int     `json:"bytes"`
+	Runes  int     `json:"runes"`
 }
 
 // DeviceInfo is a device that was admitted to a folder.

@@ -39,6 +39,7 @@ const (
 	keyKey
 	keyValue
 	keyDelete
+	keyBy
 	numKeys
 )
 
@@ -94,6 +95,7 @@ func (op *Op) Encode() []byte {
 		w.key(keyDelete)
 		w.head(majorSimple, simpleTrue)
 	}
+	w.bytes(keyBy, []byte(op.By), op.By != "")
 	w.b[0] = majorMap<<5 | w.pairs // numKeys is below 24
 	return w.b
 }
@@ -195,6 +197,9 @@ func (r *reader) field(op *Op, key int) {
 	case keyDelete:
 		op.Delete = r.head(majorSimple) == simpleTrue
 		zero = !op.Delete
+	case keyBy:
+		op.By = string(r.string())
+		zero = op.By == ""
 	default:
 		r.bad = true
 	}

@@ -32,6 +32,7 @@ func examples() (names []string, ops []Op) {
 	add("remove-directory", Op{Do: OpRemove, Node: dir})
 	add("text", Op{Do: OpContent, Node: file, Event: event, Text: file, Time: 1_700_000_000_000})
 	add("object", Op{Do: OpContent, Node: file, Event: event, Parents: NewVersion(EventID{2}, EventID{1}), Object: &Object{Hash: first, Size: 1 << 40}})
+	add("authored", Op{Do: OpContent, Node: file, Event: event, Text: file, By: "a model on anna"})
 	add("mode", Op{Do: OpMode, Node: file, Mode: 0o4755})
 	add("mtime", Op{Do: OpMtime, Node: file, Mtime: -1})
 	add("setxattr", Op{Do: OpXattr, Node: file, Key: "user.k", Value: []byte{0, 255}})

@@ -26,6 +26,7 @@ type event struct {
 	text    *[16]byte // which text; shared with other events or the node
 	at      *stamp    // the first operation that made it
 	time    int64
+	by      *string // nil: the person at the device; shared
 	applied int64
 	before  *event // arrived before this one
 	absent  bool   // its object is not here
@@ -228,7 +229,7 @@ func (t *Tree) content(n *node, s *Stamped) {
 		}
 		parents = append(parents, p)
 	}
-	e := &event{id: op.Event, parents: parents, applied: s.Applied, time: op.Time}
+	e := &event{id: op.Event, parents: parents, applied: s.Applied, time: op.Time, by: t.author(op.By)}
 	if op.Object != nil {
 		object := *op.Object
 		e.object = &object
@@ -269,8 +270,22 @@ func (t *Tree) madeBefore(n *node, known, again *event) {
 		return
 	}
 	t.touch(n)
-	known.at, known.time = again.at, again.time
+	known.at, known.time, known.by = again.at, again.time, again.by
 	t.contentChanged(n)
+}
+
+// author returns the shared name of an author, nil for none.
+func (t *Tree) author(name string) *string {
+	if name == "" {
+		return nil
+	}
+	if t.authors[name] == nil {
+		if t.authors == nil {
+			t.authors = map[string]*string{}
+		}
+		t.authors[name] = &name
+	}
+	return t.authors[name]
 }
 
 func (t *Tree) contentChanged(n *node) {

@@ -19,7 +19,7 @@ const (
 	// OpRemove deletes a node: Seen, the version of a file its author saw (Info.Heads).
 	OpRemove OpKind = 3
 	// OpContent gives a file new content: Event, Parents, and Object or Text; Time. The caller
-	// has checked that Event follows from the node, the parents and the content.
+	// has checked that Event follows from the node, the parents and the content. By.
 	OpContent OpKind = 4
 	// OpMode sets the permission bits: Mode.
 	OpMode OpKind = 5
@@ -36,6 +36,7 @@ const (
 	MaxHeads  = 1024     // parents of an event, heads in Seen
 	MaxKey    = 255      // bytes of an extended attribute's name
 	MaxValue  = 64 << 10 // bytes of an extended attribute's value
+	MaxBy     = 128      // bytes of an author's name
 )
 
 // Object is content as a whole: immutable bytes named by their hash.
@@ -65,6 +66,7 @@ type Op struct {
 	Key     string
 	Value   []byte
 	Delete  bool
+	By      string // who made the event, if not the person at the device; only shown
 }
 
 // Stamped is an operation as it is applied.
@@ -111,7 +113,7 @@ func (op *Op) valid() bool {
 	case OpRemove:
 		return len(op.Seen) <= MaxHeads && ascending(op.Seen)
 	case OpContent:
-		return len(op.Parents) <= MaxHeads && ascending(op.Parents) && (op.Object == nil || op.Object.Size >= 0)
+		return len(op.Parents) <= MaxHeads && ascending(op.Parents) && (op.Object == nil || op.Object.Size >= 0) && len(op.By) <= MaxBy
 	case OpMode, OpMtime:
 		return true
 	case OpXattr:

@@ -60,6 +60,7 @@ type Event struct {
 	Text    [16]byte // which text
 	Stamp   Stamp    // of the first operation that made it
 	Time    int64    // unix ms by its author's clock
+	By      string   // who made it, if not the person at the device
 	Applied int64    // unix ns, local
 	Ready   bool     // its content is here
 }
@@ -71,6 +72,9 @@ func (e *event) export() Event {
 	}
 	if e.text != nil {
 		out.Text = *e.text
+	}
+	if e.by != nil {
+		out.By = *e.by
 	}
 	return out
 }

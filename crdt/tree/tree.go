@@ -26,8 +26,9 @@ type Tree struct {
 	touched []touched  // nodes that may look different after it
 	unnamed []*node    // directories whose extra names are to be assigned again
 
-	feeds map[feed.ID]*feed.ID
-	slab  []stamp
+	feeds   map[feed.ID]*feed.ID
+	authors map[string]*string
+	slab    []stamp
 
 	cache sync.Mutex // guards the listings that ReadDir keeps
 
