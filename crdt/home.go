@@ -110,7 +110,9 @@ func Open(dir string, o Options) (*Home, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
-	if h.db, err = kv.Open(filepath.Join(dir, "db"), kv.Options{Logger: h.log}); err != nil {
+	// A home that has objects has had a database: where that is gone, it is not made anew.
+	_, statErr := os.Stat(filepath.Join(dir, "objects"))
+	if h.db, err = kv.Open(filepath.Join(dir, "db"), kv.Options{Logger: h.log, MustExist: statErr == nil}); err != nil {
 		return nil, storage("open", filepath.Join(dir, "db"), err)
 	}
 	if h.objects, err = blob.Open(dir); err != nil {

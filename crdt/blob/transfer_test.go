@@ -38,8 +38,8 @@ func slice(t testing.TB, s *Store, h Hash, off, n int64) []byte {
 }
 
 func TestTransfer(t *testing.T) {
-	for _, size := range []int{0, 1, SliceSize - 1, SliceSize, SliceSize + 1, 2 * SliceSize, 5*SliceSize + 9} {
-		for _, step := range []int64{SliceSize, 2 * SliceSize, MaxSlice} {
+	for _, size := range []int{0, 1, SliceSize, SliceSize + 1, 5*SliceSize + 9} {
+		for _, step := range []int64{SliceSize, MaxSlice} {
 			from, to := open(t), open(t)
 			b := noise(size)
 			h := put(t, from, b)

@@ -78,8 +78,8 @@ func TestPowerLoss(t *testing.T) {
 		}
 		// Pebble looks for the bit that went bad in what is torn, which takes a second for 32 KiB:
 		// where much is written, nothing is torn in the middle.
-		sizes, percents := []int{0, 100, 1500}, []int{0, 30, 70, 100}
-		if rapid.IntRange(0, 4).Draw(t, "large") == 0 {
+		sizes, percents := []int{0, 100, 600}, []int{0, 50, 100}
+		if rapid.IntRange(0, 9).Draw(t, "large") == 0 {
 			sizes, percents = []int{10, 40_000, 900_000}, []int{0, 100}
 		}
 		committed, synced := 0, 0
@@ -460,7 +460,7 @@ func TestTornLog(t *testing.T) {
 	var cuts []int
 	for cut := range len(whole) {
 		// In the middle of long values a sample is enough: Pebble is slow there.
-		if near(cut, ends) && (long || cut%17 == 0) || cut%3999 == 0 {
+		if near(cut, ends) && (long || cut%31 == 0) || cut%3999 == 0 {
 			cuts = append(cuts, cut)
 		}
 	}
@@ -550,7 +550,7 @@ func TestFlippedBytes(t *testing.T) {
 	files := snapshot(t, mem)
 	outcomes := map[string]int{}
 	for name, whole := range files {
-		step := max(1, len(whole)/150)
+		step := max(1, len(whole)/70)
 		for at := 0; at < len(whole); at += step {
 			fs := restore(t, files)
 			b := append([]byte(nil), whole...)
