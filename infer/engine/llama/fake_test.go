@@ -174,6 +174,7 @@ func (m *fakeModel) Eval(tokens []int32) error {
 		select {}
 	case m.do == "freeze" && m.eval == 3: // no beats either
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		select {} // other threads may stop a little later
 	case m.do == "garbage" && m.eval == 3:
 		_, _ = fakeOut.Write(bytes.Repeat([]byte{0xff}, 64))
 	case m.do == "fail" && m.eval == 3:
