@@ -23,7 +23,7 @@ import (
 // it in PATH as sheaf.
 //
 // Each script has the homes $A and $B, the mount points $WORK/a and $WORK/b, and commands
-// of its own (below): fails, await, gone, killdaemon.
+// of its own, the cmd functions below.
 func TestScripts(t *testing.T) {
 	bin := binary(t)
 	testscript.Run(t, testscript.Params{
@@ -54,10 +54,11 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fails":      cmdFails,
-			"await":      cmdAwait,
-			"gone":       cmdGone,
-			"killdaemon": cmdKillDaemon,
+			"fails":       cmdFails,
+			"await":       cmdAwait,
+			"gone":        cmdGone,
+			"killdaemon":  cmdKillDaemon,
+			"awaitstatus": cmdAwaitStatus,
 		},
 	})
 }
@@ -158,6 +159,21 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s: no match for %q in %v: %q (%v)", args[0], args[1], awaitWithin, last, err)
 }
 
+// cmdAwaitStatus is: awaitstatus HOME PATTERN. It waits until sheaf status says it.
+func cmdAwaitStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: awaitstatus HOME PATTERN")
+	}
+	re, err := regexp.Compile(args[1])
+	ts.Check(err)
+	for end := time.Now().Add(awaitWithin); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ts.Exec("sheaf", "--home", ts.MkAbs(args[0]), "status") == nil && re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("status does not match %q in %v: %s", args[1], awaitWithin, ts.ReadFile("stdout"))
+}
+
 // cmdGone is: gone PATH. It waits until a path is not there.
 func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -171,10 +187,11 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s is still there", args[0])
 }
 
-// cmdKillDaemon is: killdaemon HOME. It ends the home's daemon with SIGKILL.
+// cmdKillDaemon is: killdaemon HOME. It ends the home's daemon with SIGKILL; its guardian
+// starts the next one. With ! the guardian is killed too.
 func cmdKillDaemon(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: killdaemon HOME")
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] killdaemon HOME")
 	}
 	ts.Check(ts.Exec("sheaf", "--home", ts.MkAbs(args[0]), "status", "--json"))
 	m := regexp.MustCompile(`"pid": (\d+)`).FindStringSubmatch(ts.ReadFile("stdout"))
@@ -183,10 +200,49 @@ func cmdKillDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	pid, err := strconv.Atoi(m[1])
 	ts.Check(err)
-	comm, err := os.ReadFile("/proc/" + m[1] + "/cmdline")
-	ts.Check(err)
-	if !bytes.Contains(comm, []byte("\x00daemon\x00")) {
-		ts.Fatalf("process %d is no daemon: %q", pid, comm)
+	var guardians []int
+	if neg {
+		guardians = children(pid, "guardian")
+		if len(guardians) != 1 {
+			ts.Fatalf("daemon %d has guardians %v", pid, guardians)
+		}
+		// Stopped first, so that it cannot do its duty in between.
+		ts.Check(syscall.Kill(guardians[0], syscall.SIGSTOP))
+	}
+	if !isSheaf(pid, "daemon") {
+		ts.Fatalf("process %d is no daemon", pid)
 	}
 	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	for _, g := range guardians {
+		ts.Check(syscall.Kill(g, syscall.SIGKILL))
+	}
+	for isSheaf(pid, "daemon") { // a killed process takes a moment to let go of its socket
+		time.Sleep(time.Millisecond)
+	}
+	if neg {
+		mountinfo.Detach(ts.MkAbs("a"))
+	}
+}
+
+// isSheaf reports whether a process is a sheaf of this part.
+func isSheaf(pid int, part string) bool {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && bytes.Contains(line, []byte("\x00"+part+"\x00"))
+}
+
+// children lists the sheaf processes of this part whose parent is pid.
+func children(pid int, part string) (pids []int) {
+	procs, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, p := range procs {
+		stat, err := os.ReadFile(p)
+		if err != nil {
+			continue
+		}
+		_, after, _ := strings.Cut(string(stat), ") ")
+		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
+		if f := strings.Fields(after); len(f) > 1 && f[1] == strconv.Itoa(pid) && isSheaf(child, part) {
+			pids = append(pids, child)
+		}
+	}
+	return pids
 }

@@ -152,7 +152,7 @@ The ticket alone goes to stdout. It works once, within 24 hours, and while a dev
 has the folder can be reached. Whoever has it can join: hand it over privately.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			path, err := target(args, 0)
+			path, err := place(args, 0)
 			if err != nil {
 				return err
 			}

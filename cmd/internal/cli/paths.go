@@ -58,7 +58,7 @@ func target(args []string, i int) (string, error) {
 	return abs, nil
 }
 
-// place is target for a new mount point: there a symlink means what it points to.
+// place is target for a directory: there a symlink means what it points to.
 func place(args []string, i int) (string, error) {
 	path, err := target(args, i)
 	if err != nil {

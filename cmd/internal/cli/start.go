@@ -33,12 +33,24 @@ type need struct {
 	listen string // address to listen at from now on
 }
 
-// call asks the home's daemon, starting it first where it does not run.
+// again are the methods that may be asked for twice.
+var again = map[string]bool{
+	control.MethodUp: true, control.MethodStatus: true, control.MethodSync: true,
+	control.MethodLog: true, control.MethodExport: true, control.MethodInvite: true,
+}
+
+// call asks the home's daemon, starting it first where it does not run. A daemon that dies
+// over a question that changes nothing is started again, once.
 func (a *app) call(ctx context.Context, n need, method string, in, out any) error {
-	if err := a.ensureDaemon(ctx, n); err != nil {
-		return err
+	for try := 0; ; try++ {
+		if err := a.ensureDaemon(ctx, n); err != nil {
+			return err
+		}
+		err := control.NewClient(a.home).Call(ctx, method, in, out, a.say)
+		if try > 0 || !again[method] || !errors.Is(err, control.ErrLost) {
+			return err
+		}
 	}
-	return control.NewClient(a.home).Call(ctx, method, in, out, a.say)
 }
 
 // say prints talk.

@@ -90,10 +90,11 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 		} else if d.Seen != nil {
 			state += ", seen " + d.Seen.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", d.Name, state, toGo(d))
+		why := ""
 		if !d.Connected && d.LastError != "" {
-			fmt.Fprintf(w, "  \t%s\t\n", d.LastError)
+			why = " (" + d.LastError + ")"
 		}
+		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", d.Name, state, toGo(d), why)
 	}
 	w.Flush()
 	for _, n := range f.Notes {
@@ -152,7 +153,7 @@ waits for one. PATH picks one folder; default: all.`,
 			}
 			if len(args) > 0 {
 				var err error
-				if req.Path, err = target(args, 0); err != nil {
+				if req.Path, err = place(args, 0); err != nil {
 					return err
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -78,16 +79,20 @@ func (c *Client) Call(ctx context.Context, method string, in, out any, say func(
 	}
 }
 
+// ErrLost is in the chain of errors of calls whose daemon went away before it replied:
+// what was asked for may have been done or not.
+var ErrLost = errors.New("the daemon went away")
+
 // lost says that the daemon went away in the middle of a call.
 func (c *Client) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return Errorf(Failure, "the daemon of %s ended before it answered", c.home).
-			WithHint("its last words are in %s/log", c.home)
+	e := Errorf(Failure, "the daemon of %s ended before it answered", c.home).WithHint("its last words are in %s/log", c.home)
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
+		e = Errorf(Failure, "the daemon of %s does not answer: %s", c.home, oneLine(err.Error()))
 	}
-	return Errorf(Failure, "the daemon of %s does not answer: %s", c.home, oneLine(err.Error()))
+	return fmt.Errorf("%w: %w", ErrLost, e)
 }
 
 // Handler does one method: in is the request's JSON; say talks to the caller meanwhile and

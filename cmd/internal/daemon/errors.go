@@ -38,7 +38,6 @@ var kinds = []struct {
 	{crdt.ErrDenied, control.Denied, ""},
 	{crdt.ErrNotAdmitted, control.Denied, "ask a member for a ticket (sheaf invite)"},
 	{crdt.ErrReadOnly, control.Denied, ""},
-	{crdt.ErrInvalid, control.Failure, ""},
 	{peer.ErrUnreachable, control.Network, "the inviting device has to be up (sheaf status there) and its address reachable from here"},
 	{context.DeadlineExceeded, control.Timeout, ""},
 	{syscall.ENOSPC, control.DiskFull, "make room, then try again: nothing that was written is lost"},

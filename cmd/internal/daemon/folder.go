@@ -40,7 +40,7 @@ func (d *daemon) init(ctx context.Context, r control.InitRequest, say func(strin
 	if r.Import {
 		in, err := d.importDir(ctx, f, r.Path, say)
 		if err != nil {
-			return none, errors.Join(err, d.home.RemoveFolder(f.ID()))
+			return none, errors.Join(err, d.forget(f))
 		}
 		m.Imported = &in
 	}
@@ -48,9 +48,17 @@ func (d *daemon) init(ctx context.Context, r control.InitRequest, say func(strin
 		if r.Import { // put the original back where it was
 			err = errors.Join(err, os.Remove(r.Path), os.Rename(m.Imported.Original, r.Path))
 		}
-		return none, errors.Join(err, d.home.RemoveFolder(f.ID()))
+		return none, errors.Join(err, d.forget(f))
 	}
 	return m, nil
+}
+
+// forget undoes the making of a folder that nobody has used.
+func (d *daemon) forget(f *crdt.Folder) error {
+	d.mu.Lock()
+	delete(d.errs, f.ID())
+	d.mu.Unlock()
+	return errors.Join(d.home.RemoveFolder(f.ID()), d.home.SetSetting(settingMount+f.ID().String(), nil))
 }
 
 // mountNew gives a folder its mount point for good.

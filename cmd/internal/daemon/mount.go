@@ -88,31 +88,51 @@ func (d *daemon) mountOf(f *crdt.Folder) *mounted {
 	return d.mounts[f.ID()]
 }
 
-func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (*mounted, error) {
+// mountFresh mounts f, whatever an earlier daemon left at its point. From the moment on
+// that a dead mount is detached a program can write into the bare directory, so everything
+// that takes time comes before.
+func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (_ *mounted, err error) {
 	crashed := r.Up
 	// Saves that a crash interrupted are in the folder before anybody looks.
 	if err := fs.Recover(d.home, f); err != nil {
 		return nil, err
 	}
+	if err := d.setRecord(f, mountRecord{Point: r.Point, Up: true}); err != nil {
+		return nil, err
+	}
+	guard := d.gd.Mount(r.Point)
+	defer func() {
+		if err != nil {
+			guard.Close()
+			// What was found after a crash is still to be looked after, next time.
+			err = errors.Join(err, d.setRecord(f, mountRecord{Point: r.Point, Up: crashed}))
+		}
+	}()
 	if err := clearPoint(r.Point); err != nil {
 		return nil, err
 	}
-	// A program that did not notice the crash may write into the bare directory until the
-	// very moment of the mount, so look again from below once the mount covers it.
+	// A program that did not notice the crash may write there until the very moment of the
+	// mount, so look again from below once the mount covers it.
 	for try := 0; ; try++ {
 		if err := d.preparePoint(f, r.Point, crashed); err != nil {
 			return nil, err
 		}
-		m, gathered, err := d.mountOn(f, r.Point)
+		s, gathered, err := d.mountOn(f, r.Point, guard)
 		if err != nil {
 			return nil, err
 		}
 		if !gathered || try == 3 {
-			return m, nil
+			d.log.Info("mounted", "folder", f.Name(), "path", r.Point)
+			return &mounted{folder: f, server: s, guard: guard, point: r.Point}, nil
 		}
-		if _, err := d.unmount(m); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), busyFor)
+		err = s.Unmount(ctx)
+		cancel()
+		if err != nil {
 			return nil, err
 		}
+		guard.Close() // unmounting ended its pokes
+		guard = d.gd.Mount(r.Point)
 		crashed = true
 	}
 }
@@ -189,7 +209,7 @@ func makePoint(point string) error {
 
 // mountOn mounts f on the empty directory point. gathered says that the directory below
 // was not empty any more once it was covered.
-func (d *daemon) mountOn(f *crdt.Folder, point string) (_ *mounted, gathered bool, err error) {
+func (d *daemon) mountOn(f *crdt.Folder, point string, guard *guardian.Mount) (_ *fs.Server, gathered bool, err error) {
 	// A descriptor of the directory itself stays below the mount.
 	below, err := os.Open(point)
 	if err != nil {
@@ -200,23 +220,17 @@ func (d *daemon) mountOn(f *crdt.Folder, point string) (_ *mounted, gathered boo
 	if err := below.Chmod(0o755); err != nil && !errors.Is(err, iofs.ErrPermission) {
 		return nil, false, err
 	}
-	if err := d.setRecord(f, mountRecord{Point: point, Up: true}); err != nil {
-		return nil, false, err
-	}
-	guard := d.gd.Mount(point)
 	s, err := fs.Mount(f, d.home, point, fs.Options{Logger: d.log, Watcher: guard})
-	if err != nil {
-		guard.Close()
-		return nil, false, errors.Join(err, d.setRecord(f, mountRecord{Point: point}))
-	}
-	d.log.Info("mounted", "folder", f.Name(), "path", point)
 	// While nothing is mounted the point is read-only, so that a program that misses the
 	// mount is told instead of writing beside the folder.
 	if err := below.Chmod(0o555); err != nil && !errors.Is(err, iofs.ErrPermission) {
 		d.log.Warn("mount point stays writable while unmounted", "path", point, "err", err)
 	}
+	if err != nil {
+		return nil, false, err
+	}
 	_, err = below.Readdirnames(1)
-	return &mounted{folder: f, server: s, guard: guard, point: point}, err == nil, nil
+	return s, err == nil, nil
 }
 
 // watch takes note when somebody else unmounts m.
