@@ -130,7 +130,7 @@ func (db *DB) Get(k []byte) ([]byte, bool, error) {
 
 // Scan calls fn with every key that begins with prefix, in order, as of the moment of the
 // call. k and v are valid until fn returns. An error of fn ends the scan and is returned,
-// except Stop.
+// except ErrStop.
 func (db *DB) Scan(prefix []byte, fn func(k, v []byte) error) error {
 	return db.Range(prefix, prefixEnd(prefix), fn)
 }
@@ -156,7 +156,7 @@ func (db *DB) Range(start, end []byte, fn func(k, v []byte) error) (err error) {
 			return db.readError(err)
 		}
 		if err := fn(it.Key(), v); err != nil {
-			if errors.Is(err, Stop) {
+			if errors.Is(err, ErrStop) {
 				return nil
 			}
 			return err

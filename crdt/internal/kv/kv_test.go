@@ -114,7 +114,7 @@ func TestScanStopsAndSeesOneMoment(t *testing.T) {
 	err := db.Scan(nil, func(k, _ []byte) error {
 		set(t, db, "z", "")
 		if n++; n == 2 {
-			return fmt.Errorf("enough: %w", Stop)
+			return fmt.Errorf("enough: %w", ErrStop)
 		}
 		return nil
 	})
