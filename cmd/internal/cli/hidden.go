@@ -12,6 +12,7 @@ import (
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/cmd/internal/daemon"
 	"github.com/sheaf-fs/sheaf/fs/guardian"
+	"github.com/sheaf-fs/sheaf/infer/engine/llama"
 )
 
 // daemonCommand is the daemon itself. Commands start it; a person may run it in the
@@ -76,6 +77,18 @@ func (a *app) guardianCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return guardian.Run(a.stdin, a.stdout)
+		},
+	}
+}
+
+func (a *app) engineCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "engine",
+		Short:  "Run a model (started by the daemon)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return llama.Run(a.stdin, a.stdout)
 		},
 	}
 }

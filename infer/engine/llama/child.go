@@ -38,13 +38,16 @@ type backend interface {
 // Run is the child process: it reads requests from in and writes answers to out
 // until in ends, and does nothing else. Its caller must end the process when it
 // returns, because native code may still be running then.
-func Run(in, out *os.File) error {
-	// Whatever native code prints must not end up between frames.
-	own, err := takeOutput(out)
-	if err != nil {
-		return err
+func Run(in io.Reader, out io.Writer) error {
+	if f, ok := out.(*os.File); ok {
+		// Whatever native code prints must not end up between frames.
+		own, err := takeOutput(f)
+		if err != nil {
+			return err
+		}
+		out = own
 	}
-	return runChild(in, own, func(c native.Config) (backend, error) { return native.Load(c) })
+	return runChild(in, out, func(c native.Config) (backend, error) { return native.Load(c) })
 }
 
 // child is the one model of a process.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,7 +195,8 @@ func BenchmarkDecode(b *testing.B) {
 	const tokens = 64
 	question := "Tell me a long story about a lighthouse."
 	rendered, _ := raw.Render([]native.Message{{Role: "user", Text: question}})
-	direct := func() (first, decode time.Duration) {
+	var rawTokens, tokensHere []time.Duration
+	direct := func() (first time.Duration) {
 		start := time.Now()
 		raw.Rewind(0)
 		raw.Abortable(false)
@@ -203,28 +205,40 @@ func BenchmarkDecode(b *testing.B) {
 		}
 		raw.Sampling(0, 0)
 		id, err := raw.Sample()
-		first = time.Since(start)
-		begin := time.Now()
+		last := time.Now()
+		first = last.Sub(start)
 		for i := 1; i < tokens && err == nil; i++ {
 			if err = raw.Eval([]int32{id}); err == nil {
 				id, err = raw.Sample()
 			}
+			rawTokens = append(rawTokens, time.Since(last))
+			last = time.Now()
 		}
 		if err != nil {
 			b.Fatal(err)
 		}
-		return first, time.Since(begin)
+		return first
 	}
-	var rawFirst, rawDecode, first, decode time.Duration
-	b.ResetTimer()
+	var rawFirst, first []time.Duration
 	for b.Loop() {
-		f, d := direct()
-		rawFirst, rawDecode = rawFirst+f, rawDecode+d
-		_, st := generate(b, s, engine.Request{Turns: user(question), MaxTokens: tokens, Cold: true})
-		first, decode = first+st.FirstPiece, decode+st.Decode
+		rawFirst = append(rawFirst, direct())
+		var last time.Time
+		st, err := s.Generate(context.Background(), engine.Request{Turns: user(question), MaxTokens: tokens, Cold: true}, func(string) error {
+			if now := time.Now(); last.IsZero() {
+				last = now
+			} else {
+				tokensHere, last = append(tokensHere, now.Sub(last)), now
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		first = append(first, st.FirstPiece)
 	}
-	n := float64(b.N)
-	b.ReportMetric(float64(rawDecode)/float64(decode), "of-raw-decode")
-	b.ReportMetric(n*(tokens-1)/decode.Seconds(), "tokens/s")
-	b.ReportMetric(float64(first-rawFirst)/n/1e6, "first-byte-ms-over-raw")
+	// The quarter that other programs disturbed least says what the two cost.
+	quick := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/4] }
+	b.ReportMetric(float64(quick(rawTokens))/float64(quick(tokensHere)), "of-raw-decode")
+	b.ReportMetric(1/quick(tokensHere).Seconds(), "tokens/s")
+	b.ReportMetric(float64(quick(first)-quick(rawFirst))/1e6, "first-byte-ms-over-raw")
 }
