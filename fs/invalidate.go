@@ -59,20 +59,6 @@ func (q *queue) later(d time.Duration, f func()) {
 	q.timers[t] = f
 }
 
-// flush waits until what was put before it is done.
-func (q *queue) flush() {
-	done := make(chan struct{})
-	q.mu.Lock()
-	if q.closed {
-		q.mu.Unlock()
-		return
-	}
-	q.list = append(q.list, func() { close(done) })
-	q.wake.Signal()
-	q.mu.Unlock()
-	<-done
-}
-
 // close drops timers, finishes what is in the queue and ends the goroutine.
 func (q *queue) close() {
 	q.mu.Lock()
