@@ -339,7 +339,13 @@ func writeKey(path string, seed []byte) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
+	// The key's name in the home, and the home's own.
+	dir := filepath.Dir(path)
+	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

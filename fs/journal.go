@@ -78,8 +78,10 @@ type change struct {
 // openJournal reads the journal in dir, which it makes if need be. A frame cut
 // short by a crash ends it: nothing after it was ever answered.
 func openJournal(dir string) (*journal, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("journal %s: %w", dir, err)
+	if _, err := os.Stat(dir); err != nil {
+		if err := makeDurable(dir); err != nil {
+			return nil, fmt.Errorf("journal %s: %w", dir, err)
+		}
 	}
 	f, err := os.OpenFile(filepath.Join(dir, journalName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -91,6 +93,25 @@ func openJournal(dir string) (*journal, error) {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
 	return j, nil
+}
+
+// makeDurable makes a directory two levels below the home, with names that last.
+func makeDurable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+		fd, err := syscall.Open(d, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		err = syscall.Fsync(fd)
+		syscall.Close(fd)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (j *journal) load() error {

@@ -88,6 +88,12 @@ func same(c crdt.Content, n crdt.NewContent) bool {
 // saved makes the view show what was just published, and the writer's next base
 // what it saved. The caller holds in.mu.
 func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Version) {
+	if s.Synced {
+		// The session's file is all that a loss of power would leave of what fsync promised.
+		if err := fs.folder.Sync(); err != nil {
+			fs.log.Error("sync a save", "path", s.Path, "err", err)
+		}
+	}
 	now := time.Now()
 	if in.bound {
 		fs.reads.saved(s.writer.wait(), in.node, v, now)

@@ -27,18 +27,25 @@ func Recover(h *crdt.Home, f *crdt.Folder) error {
 	defer fs.resolver.close()
 	defer j.close()
 	var errs []error
+	var done []record
 	for _, r := range j.records() {
 		if err := fs.recover(r); err != nil {
 			errs = append(errs, fmt.Errorf("recover %s: %w", r.Path, err))
 			continue
 		}
+		done = append(done, r)
+	}
+	if err := f.Sync(); err != nil { // before what it was made from goes
+		return errors.Join(append(errs, fmt.Errorf("recover %s: %w", f.Name(), err))...)
+	}
+	for _, r := range done {
 		if err := j.drop(r.ID); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		os.Remove(j.path(r.ID))
 	}
-	errs = append(errs, f.Sync(), fs.sweep())
+	errs = append(errs, fs.sweep())
 	return errors.Join(errs...)
 }
 
