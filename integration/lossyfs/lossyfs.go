@@ -28,6 +28,8 @@ type FS struct {
 	last uint64
 	size int64 // bytes in files, as seen
 	cap  int64
+	lies bool
+	keep bool // let the kernel cache
 }
 
 // inode is a file, directory, symlink or socket. All fields are guarded by FS.mu.
@@ -53,10 +55,29 @@ func New(capacity int64) *FS {
 	return f
 }
 
+// Cached lets the kernel cache names, attributes and content. The filesystem is then one
+// that only answers: what any FUSE server costs. Lose must not be used. To be called
+// before Mount.
+func (f *FS) Cached() *FS {
+	f.keep = true
+	return f
+}
+
+// flags are the answer to an open.
+func (f *FS) flags() uint32 {
+	if f.keep {
+		return fuse.FOPEN_KEEP_CACHE
+	}
+	return fuse.FOPEN_DIRECT_IO
+}
+
 // Mount shows the filesystem at point, until Unmount of the server.
 func (f *FS) Mount(point string) (*fuse.Server, error) {
-	zero := time.Duration(0) // nothing is cached, so that Lose need not tell the kernel
-	return fs.Mount(point, &node{fs: f, in: f.root}, &fs.Options{EntryTimeout: &zero, AttrTimeout: &zero,
+	ttl := time.Duration(0) // nothing is cached, so that Lose need not tell the kernel
+	if f.keep {
+		ttl = time.Hour
+	}
+	return fs.Mount(point, &node{fs: f, in: f.root}, &fs.Options{EntryTimeout: &ttl, AttrTimeout: &ttl,
 		MountOptions: fuse.MountOptions{DirectMount: true, AllowOther: true, FsName: "lossyfs", Name: "lossyfs",
 			Options: []string{"default_permissions", "dev"}}})
 }
@@ -101,8 +122,15 @@ func (f *FS) Lose(seed int64) {
 	if seed != 0 {
 		rnd = rand.New(rand.NewSource(seed))
 	}
-	f.size = 0
+	f.size, f.lies = 0, false
 	f.lose(f.root, rnd, map[*inode]bool{})
+}
+
+// Lie makes every fsync from now to the next power loss a lie, as some disks do.
+func (f *FS) Lie() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lies = true
 }
 
 func (f *FS) lose(in *inode, rnd *rand.Rand, done map[*inode]bool) {
@@ -258,7 +286,7 @@ func (n *node) add(ctx context.Context, name string, mode uint32, o *fuse.EntryO
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, o *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
 	c, errno := n.add(ctx, name, syscall.S_IFREG|mode&07777, o, "")
-	return c, nil, fuse.FOPEN_DIRECT_IO, errno
+	return c, nil, n.fs.flags(), errno
 }
 
 func (n *node) Mknod(ctx context.Context, name string, mode, _ uint32, o *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
@@ -337,7 +365,7 @@ func (n *node) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 }
 
 func (n *node) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	return nil, fuse.FOPEN_DIRECT_IO, 0
+	return nil, n.fs.flags(), 0
 }
 
 func (n *node) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
@@ -369,7 +397,9 @@ func (n *node) Write(_ context.Context, _ fs.FileHandle, data []byte, off int64)
 func (n *node) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
 	n.fs.mu.Lock()
 	defer n.fs.mu.Unlock()
-	n.in.sync()
+	if !n.fs.lies {
+		n.in.sync()
+	}
 	return 0
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // Serve mounts a filesystem of the given capacity at point and obeys the lines of in,
-// until it ends: "lose SEED" is a power loss. It prints "ready" and then "ok" for each
+// until it ends: "lose SEED" is a power loss, "lie" makes fsync do nothing until then. It prints "ready" and then "ok" for each
 // line. It is meant to be a process of its own: a program must not use files that it
 // serves itself.
 func Serve(point string, capacity int64, in io.Reader, out io.Writer) error {
@@ -21,10 +21,13 @@ func Serve(point string, capacity int64, in io.Reader, out io.Writer) error {
 	fmt.Fprintln(out, "ready")
 	for sc := bufio.NewScanner(in); sc.Scan(); {
 		var seed int64
-		if _, err := fmt.Sscanf(sc.Text(), "lose %d", &seed); err != nil {
+		if sc.Text() == "lie" {
+			f.Lie()
+		} else if _, err := fmt.Sscanf(sc.Text(), "lose %d", &seed); err == nil {
+			f.Lose(seed)
+		} else {
 			return fmt.Errorf("lossyfs: %q: %w", sc.Text(), err)
 		}
-		f.Lose(seed)
 		fmt.Fprintln(out, "ok")
 	}
 	return s.Unmount()

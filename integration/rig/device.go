@@ -50,7 +50,7 @@ func NewDevice(t testing.TB, name string, ns *Namespace) *Device {
 	t.Cleanup(func() {
 		if t.Failed() {
 			if b, err := os.ReadFile(filepath.Join(d.Home, "log")); err == nil {
-				t.Logf("log of %s:\n%s", name, tail(string(b), 6000))
+				t.Logf("log of %s:\n%s", name, tail(string(b), 20000))
 			}
 		}
 		d.KillAll()
@@ -178,7 +178,7 @@ func (d *Device) PID() int {
 // Init makes a folder, mounted at the device's point.
 func (d *Device) Init(flags ...string) {
 	d.t.Helper()
-	d.Sheaf(append([]string{"init", d.Point}, flags...)...)
+	d.Sheaf(append([]string{"init", "--device", d.Name, d.Point}, flags...)...)
 }
 
 // Invite gives a ticket for the folder.
@@ -301,4 +301,12 @@ func (d *Device) Logged(from int64) string {
 	}
 	b, _ := io.ReadAll(f)
 	return string(b)
+}
+
+// On is the device with another test to report to: what it starts for the test ends
+// with it.
+func (d *Device) On(t testing.TB) *Device {
+	c := *d
+	c.t = t
+	return &c
 }

@@ -1,0 +1,138 @@
+package integration
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/sheaf-fs/sheaf/integration/rig"
+)
+
+// book keeps what a watcher heard, in order.
+type book struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (b *book) add(l string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, l)
+}
+
+// mark is where the book ends now.
+func (b *book) mark() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.lines)
+}
+
+// heard waits until each of the lines was written after the mark.
+func (b *book) heard(t *testing.T, who string, from int, want ...string) {
+	t.Helper()
+	rig.Until(t, who+" heard of it", func() error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		got := strings.Join(b.lines[from:], "\n") + "\n"
+		for _, w := range want {
+			if !strings.Contains(got, w+"\n") {
+				return fmt.Errorf("%s has not heard %q; it heard:\n%s", who, w, got)
+			}
+		}
+		return nil
+	})
+}
+
+// TestWatchers: programs on B that watch the folder hear of what is done on A, as if it
+// had been done here.
+func TestWatchers(t *testing.T) {
+	need(t, "inotifywait")
+	a, b := rig.Pair(t, nil)
+	a.Shell(`mkdir dir; echo one > f.txt; echo one > dir/g.txt; echo '#!/bin/sh' > run; chmod 755 run`)
+	sameTrees(t, a, b)
+
+	var inotify, notify book
+	cmd := b.Command(context.Background(), "inotifywait", "--monitor", "--format", "%e %w%f", ".", "dir")
+	cmd.Dir = b.Point
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			inotify.add(strings.Replace(sc.Text(), "./", "", 1))
+		}
+	}()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-done; _ = cmd.Wait() })
+	for sc := bufio.NewScanner(talk); sc.Scan() && !strings.Contains(sc.Text(), "established"); {
+	}
+	go func() { // so that it never blocks
+		for sc := bufio.NewScanner(talk); sc.Scan(); {
+		}
+	}()
+
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{b.Point, b.Path("dir")} {
+		if err := w.Add(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for e := range w.Events {
+			for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Write, fsnotify.Remove, fsnotify.Rename} {
+				if e.Has(op) {
+					notify.add(op.String() + " " + strings.TrimPrefix(e.Name, b.Point+"/"))
+				}
+			}
+		}
+	}()
+	t.Cleanup(func() { w.Close(); <-ended })
+
+	for _, step := range []struct {
+		do                string
+		inotify, fsnotify []string
+	}{
+		{`echo two >> f.txt`, []string{"MODIFY f.txt", "CLOSE_WRITE,CLOSE f.txt"}, []string{"WRITE f.txt"}},
+		{`echo two >> dir/g.txt`, []string{"MODIFY dir/g.txt"}, []string{"WRITE dir/g.txt"}},
+		{`echo new > new.txt`, []string{"CREATE new.txt", "CLOSE_WRITE,CLOSE new.txt"}, []string{"CREATE new.txt"}},
+		{`head -c 100000 /dev/urandom > new.bin`, []string{"CREATE new.bin", "CLOSE_WRITE,CLOSE new.bin"}, []string{"CREATE new.bin"}},
+		{`mkdir deep`, []string{"CREATE,ISDIR deep"}, []string{"CREATE deep"}},
+		{`ln -s f.txt link`, []string{"CREATE link"}, []string{"CREATE link"}},
+		{`echo 'exit 0' >> run`, []string{"MODIFY run"}, []string{"WRITE run"}},
+		{`mv new.txt newer.txt`, []string{"MOVED_FROM new.txt", "MOVED_TO newer.txt"}, []string{"RENAME new.txt", "CREATE newer.txt"}},
+		{`mv newer.txt dir/`, []string{"MOVED_FROM newer.txt", "MOVED_TO dir/newer.txt"}, []string{"RENAME newer.txt", "CREATE dir/newer.txt"}},
+		{`rm dir/newer.txt link`, []string{"DELETE dir/newer.txt", "DELETE link"}, []string{"REMOVE dir/newer.txt", "REMOVE link"}},
+		{`rmdir deep`, []string{"DELETE,ISDIR deep"}, []string{"REMOVE deep"}},
+	} {
+		t.Run(step.do, func(t *testing.T) {
+			i, n := inotify.mark(), notify.mark()
+			a.On(t).Shell(step.do)
+			inotify.heard(t, "inotifywait", i, step.inotify...)
+			notify.heard(t, "fsnotify", n, step.fsnotify...)
+		})
+		if rig.Small() && t.Failed() {
+			return
+		}
+	}
+	// What was heard is also so.
+	sameTrees(t, a, b)
+}
