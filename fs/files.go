@@ -368,7 +368,7 @@ func (fs *filesystem) closeView(h *handle) {
 		fs.endSession(n)
 	}
 	if n.stale {
-		fs.later(0, func() { fs.refresh(n) })
+		fs.refreshIn(n, 0)
 	} else if n.idle() {
 		n.unload()
 	}

@@ -28,24 +28,22 @@ type guard struct {
 	mtime   time.Time
 }
 
-// guard notes who had read what a view showed before, or earlier versions, and
-// still runs. It runs on the queue, before the kernel is told.
-func (fs *filesystem) guard(in *inode) {
-	fs.resolver.flush()
-	reads := fs.reads.served(in.node)
-	in.mu.Lock()
-	defer in.mu.Unlock()
+// guard notes who had read a version before the next one and still runs. The
+// caller holds in.mu.
+func (fs *filesystem) guard(in *inode, next crdt.Version) {
 	for p := range in.guards {
 		if !p.alive() {
 			delete(in.guards, p)
 		}
 	}
-	for _, r := range reads { // the latest of each process counts
+	for _, r := range fs.reads.served(in.node) { // the latest of each process counts
 		g := guard{version: r.version}
-		if now, ok := in.guards[r.process]; ok && now.version.Equal(g.version) || r.version.Equal(in.version) {
+		if now, ok := in.guards[r.process]; ok && now.version.Equal(g.version) || r.version.Equal(next) {
 			continue
 		}
 		switch {
+		case in.loaded && in.version.Equal(g.version):
+			g.size, g.mtime = in.size(), in.mtime
 		case in.saved && in.savedVersion.Equal(g.version):
 			g.size, g.mtime = in.savedSize, in.savedMtime
 		case in.shownLast != nil && in.shownLast.version.Equal(g.version):

@@ -121,7 +121,7 @@ func (fs *filesystem) changed(c crdt.Change) {
 	switch {
 	case c.What&crdt.ContentChanged != 0 && in != nil:
 		in.mu.Lock()
-		in.stale = in.loaded
+		in.stale = true
 		in.mu.Unlock()
 		fs.refresh(in)
 	case c.What&crdt.ContentChanged != 0:
@@ -171,51 +171,11 @@ func (in *inode) held(now time.Time) (time.Duration, bool) {
 // refresh shows the folder's version if nothing holds it back. It runs on the
 // queue.
 func (fs *filesystem) refresh(in *inode) {
-	in.mu.Lock()
-	if in.gone || !in.bound {
-		in.mu.Unlock()
+	fs.resolver.flush() // who reads what is shown now is known
+	if !fs.flip(in) {
 		return
 	}
-	if !in.loaded {
-		in.stale = false
-		in.mu.Unlock()
-		fs.guard(in)
-		fs.server.InodeNotify(in.id, 0, 0)
-		fs.touchPoke(in.node)
-		return
-	}
-	if !in.stale {
-		in.mu.Unlock()
-		return
-	}
-	if wait, held := in.held(time.Now()); held {
-		in.mu.Unlock()
-		if wait > 0 {
-			fs.later(wait, func() { fs.refresh(in) })
-		}
-		return
-	}
-	c, err := fs.folder.Content(in.node)
-	if err != nil || c.Version.Equal(in.version) {
-		in.stale, in.heldSince = false, time.Time{}
-		in.mu.Unlock()
-		return
-	}
-	old := in.version
-	if in.sess != nil {
-		fs.endSession(in) // clean, and nobody writes at offsets of their own
-	}
-	if err := fs.show(in, c); err != nil {
-		in.mu.Unlock()
-		fs.log.Warn("show what came", "err", err)
-		return
-	}
-	in.before, in.flipping = old, true
-	in.mu.Unlock()
-
-	fs.guard(in)
 	fs.server.InodeNotify(in.id, 0, 0)
-
 	in.mu.Lock()
 	in.before, in.flipping = nil, false
 	if in.idle() {
@@ -223,6 +183,51 @@ func (fs *filesystem) refresh(in *inode) {
 	}
 	in.mu.Unlock()
 	fs.touchPoke(in.node)
+}
+
+// flip makes the view show the folder's version, and tells whether the kernel is
+// to be told. Until it is, what is opened may show either version.
+func (fs *filesystem) flip(in *inode) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.due = time.Time{}
+	if in.gone || !in.bound || !in.stale {
+		return false
+	}
+	if wait, held := in.held(time.Now()); held {
+		if wait > 0 {
+			fs.refreshIn(in, wait)
+		}
+		return false
+	}
+	if !in.loaded {
+		info, err := fs.folder.Get(in.node)
+		if err != nil {
+			return false
+		}
+		fs.guard(in, info.Version)
+		if in.cached {
+			in.before, in.flipping, in.cached = in.shownLast.version, true, false
+		}
+		in.stale = false
+		return true
+	}
+	c, err := fs.folder.Content(in.node)
+	if err != nil || c.Version.Equal(in.version) {
+		in.stale, in.heldSince = false, time.Time{}
+		return false
+	}
+	fs.guard(in, c.Version)
+	if in.sess != nil {
+		fs.endSession(in) // clean, and nobody writes at offsets of their own
+	}
+	before := in.version
+	if err := fs.show(in, c); err != nil {
+		fs.log.Warn("show what came", "err", err)
+		return false
+	}
+	in.before, in.flipping = before, true
+	return true
 }
 
 // hold keeps what the folder merged from being shown for a moment after a save.
@@ -235,7 +240,17 @@ func (fs *filesystem) hold(in *inode, v crdt.Version) {
 	in.holdUntil = now.Add(holdSave)
 	if info, err := fs.folder.Get(in.node); err == nil && !info.Version.Equal(v) {
 		in.stale = true
-		fs.later(holdSave, func() { fs.refresh(in) })
+		fs.refreshIn(in, holdSave)
+	}
+}
+
+// refreshIn has refresh called after d, or when it is to be anyway if that is
+// sooner. The caller holds in.mu.
+func (fs *filesystem) refreshIn(in *inode, d time.Duration) {
+	due := time.Now().Add(d)
+	if in.due.IsZero() || due.Before(in.due) {
+		in.due = due
+		fs.later(d, func() { fs.refresh(in) })
 	}
 }
 

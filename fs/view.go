@@ -28,6 +28,7 @@ type view struct {
 
 	// stale says that the folder has a newer version than is shown.
 	stale     bool
+	due       time.Time // when it is looked at next
 	heldSince time.Time // since when the newer version waits
 	holdUntil time.Time // a save was made a moment ago
 	before    crdt.Version
@@ -39,6 +40,7 @@ type view struct {
 	savedMtime   time.Time
 	savedSize    int64
 	shownLast    *shown // before the one that is shown
+	cached       bool   // the kernel may hold shownLast, while nothing is loaded
 
 	guards map[process]guard
 }
@@ -60,6 +62,16 @@ func (fs *filesystem) load(in *inode) error {
 		c, err = fs.folder.ContentAt(in.node, in.alt)
 	} else {
 		c, err = fs.folder.Content(in.node)
+	}
+	if err == nil && in.cached && in.alt == nil && !c.Version.Equal(in.shownLast.version) {
+		// The kernel has not been told of this version, so nobody is given it yet.
+		if c, err = fs.folder.ContentAt(in.node, in.shownLast.version); err == nil {
+			if err = fs.show(in, c); err == nil {
+				in.stale = true
+				fs.refreshIn(in, 0)
+			}
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -97,7 +109,7 @@ func (in *inode) unload() {
 		if in.object.Object != nil {
 			size = in.object.Size
 		}
-		in.shownLast = &shown{in.version, size, in.mtime}
+		in.shownLast, in.cached = &shown{in.version, size, in.mtime}, true
 	}
 	if in.object.fd >= 0 {
 		syscall.Close(in.object.fd)
@@ -132,6 +144,8 @@ func (in *inode) sizeAndTime(info crdt.Info) (int64, time.Time) {
 		return in.sess.size, in.sess.mtime
 	case in.loaded || !in.bound:
 		return in.size(), in.mtime
+	case in.cached && !in.shownLast.version.Equal(info.Version):
+		return in.shownLast.size, in.shownLast.mtime
 	case in.saved && in.savedVersion.Equal(info.Version):
 		return info.Size, in.savedMtime
 	}
