@@ -6,7 +6,10 @@ import (
 )
 
 func BenchmarkPut1MiB(b *testing.B) {
-	s := open(b)
+	s, err := Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
 	data := noise(1 << 20)
 	b.SetBytes(1 << 20)
 	for b.Loop() {
