@@ -348,3 +348,16 @@ func FuzzWrite(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeGot(f *testing.F) {
+	f.Add([]byte{}, int64(1))
+	f.Add(encodeGot(bitmap{5}, 3*SliceSize), int64(3*SliceSize))
+	f.Fuzz(func(t *testing.T, b []byte, size int64) {
+		if size < 1 || size > 1<<30 {
+			return
+		}
+		if got, ok := decodeGot(b, size); ok && !bytes.Equal(encodeGot(got, size), b) {
+			t.Fatal("two encodings of one note")
+		}
+	})
+}

@@ -45,12 +45,6 @@ func (b *Batch) DeletePrefix(prefix []byte) {
 	b.DeleteRange(prefix, end)
 }
 
-// Empty reports whether the batch would change nothing.
-func (b *Batch) Empty() bool { return b.p.Empty() }
-
-// Size is how many bytes the batch takes.
-func (b *Batch) Size() int { return b.p.Len() }
-
 func (b *Batch) keep(err error) {
 	if b.err == nil {
 		b.err = err
@@ -129,19 +123,13 @@ func (db *DB) Get(k []byte) ([]byte, bool, error) {
 }
 
 // Scan calls fn with every key that begins with prefix, in order, as of the moment of the
-// call. k and v are valid until fn returns. An error of fn ends the scan and is returned,
-// except ErrStop.
-func (db *DB) Scan(prefix []byte, fn func(k, v []byte) error) error {
-	return db.Range(prefix, prefixEnd(prefix), fn)
-}
-
-// Range is Scan for the keys from start up to but without end; a nil end is behind every key.
-func (db *DB) Range(start, end []byte, fn func(k, v []byte) error) (err error) {
+// call. k and v are valid until fn returns. An error of fn ends the scan and is returned.
+func (db *DB) Scan(prefix []byte, fn func(k, v []byte) error) (err error) {
 	if err := db.enter(); err != nil {
 		return err
 	}
 	defer db.leave()
-	it, err := db.p.NewIter(bounds(start, end))
+	it, err := db.p.NewIter(bounds(prefix))
 	if err != nil {
 		return db.readError(err)
 	}
@@ -156,42 +144,18 @@ func (db *DB) Range(start, end []byte, fn func(k, v []byte) error) (err error) {
 			return db.readError(err)
 		}
 		if err := fn(it.Key(), v); err != nil {
-			if errors.Is(err, ErrStop) {
-				return nil
-			}
 			return err
 		}
 	}
 	return nil
 }
 
-// Last returns copies of the last key that begins with prefix and of its value, and whether
-// there is one.
-func (db *DB) Last(prefix []byte) (k, v []byte, ok bool, err error) {
-	if err := db.enter(); err != nil {
-		return nil, nil, false, err
-	}
-	defer db.leave()
-	it, err := db.p.NewIter(bounds(prefix, prefixEnd(prefix)))
-	if err != nil {
-		return nil, nil, false, db.readError(err)
-	}
-	if ok = it.Last(); ok {
-		k = bytes.Clone(it.Key())
-		v, err = it.ValueAndErr()
-		v = bytes.Clone(v)
-	}
-	if err = errors.Join(err, it.Close()); err != nil {
-		return nil, nil, false, db.readError(err)
-	}
-	return k, v, ok, nil
-}
-
-func bounds(start, end []byte) *pebble.IterOptions {
+func bounds(prefix []byte) *pebble.IterOptions {
+	start := prefix
 	if bytes.Compare(start, firstKey) < 0 {
 		start = firstKey
 	}
-	return &pebble.IterOptions{LowerBound: start, UpperBound: end}
+	return &pebble.IterOptions{LowerBound: start, UpperBound: prefixEnd(prefix)}
 }
 
 func (db *DB) readError(err error) error {

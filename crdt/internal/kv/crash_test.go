@@ -666,3 +666,13 @@ func TestClaim(t *testing.T) {
 		t.Error("nothing claims something")
 	}
 }
+
+func FuzzDecodeClaim(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(claim{1, 2, 3}.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if c := decodeClaim(b); c != (claim{}) && string(c.encode()) != string(b) {
+			t.Fatal("two encodings of one claim")
+		}
+	})
+}

@@ -36,9 +36,6 @@ var (
 	ErrDamaged = errors.New("database damaged")
 	ErrFull    = errors.New("no space left on device") // comes with syscall.ENOSPC
 	ErrClosed  = errors.New("database closed")
-
-	// ErrStop, returned by the function given to Scan and Range, ends them without an error.
-	ErrStop = errors.New("stop")
 )
 
 // What Pebble may use. The working set of a home is small: state lives in memory above us.
