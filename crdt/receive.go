@@ -137,6 +137,14 @@ func (f *Folder) Receive(entries []*feed.Entry) (int, error) {
 	return n, failed
 }
 
+// Holds reports whether an entry is here. A frontier can cover an entry that is not: where a
+// feed was forked, its number belongs to another one.
+func (f *Folder) Holds(h feed.Head) (bool, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.holds(h)
+}
+
 // holds reports whether an entry is here.
 func (f *Folder) holds(h feed.Head) (bool, error) {
 	if h == f.frontier[h.Feed] {

@@ -34,7 +34,7 @@ func newPlace(t testing.TB, name string) *place {
 	p := &place{t: t, home: h}
 	t.Cleanup(func() {
 		p.stop()
-		if err := h.Close(); err != nil {
+		if err := p.home.Close(); err != nil {
 			t.Errorf("close home of %s: %v", name, err)
 		}
 	})

@@ -201,7 +201,7 @@ func (l *link) run() {
 	n.announceLocked()
 	n.mu.Unlock()
 	n.log.Info("disconnected", "device", l.device, "after", lasted, "err", err)
-	l.remote.retry()
+	l.remote.poke()
 }
 
 // spawn runs fn in a goroutine of the link, unless it is over.

@@ -55,6 +55,7 @@ type Node struct {
 	remotes   map[crdt.Device]*remote
 	links     map[crdt.Device]*link
 	strangers map[crdt.Device]struct{}
+	doubtful  map[pairing]bool
 	seenAs    []string      // our addresses as others see them
 	changed   chan struct{} // closed, and replaced, when what Status or SyncWait look at changes
 }
@@ -67,6 +68,12 @@ type shared struct {
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
+}
+
+// pairing is a folder as it is shared with one device.
+type pairing struct {
+	folder crdt.FolderID
+	device crdt.Device
 }
 
 // allows reports whether d may sync the folder.
@@ -97,6 +104,7 @@ func New(h *crdt.Home, o Options) (*Node, error) {
 		remotes:   map[crdt.Device]*remote{},
 		links:     map[crdt.Device]*link{},
 		strangers: map[crdt.Device]struct{}{},
+		doubtful:  map[pairing]bool{},
 		changed:   make(chan struct{}),
 	}
 	if n.log == nil {
@@ -212,6 +220,9 @@ func (n *Node) refresh() {
 	}
 	for _, l := range n.links {
 		l.openSessions()
+		if time.Since(l.began) > goodAfter {
+			l.remote.settled()
+		}
 	}
 }
 
@@ -256,6 +267,25 @@ func (n *Node) member(d crdt.Device) bool {
 		}
 	}
 	return false
+}
+
+// doubt notes that a device sent entries that do not follow what it should know of us. Either
+// it breaks the rules, or somewhere a feed was forked, and heads do not tell what is held.
+// It is dropped, and the next time asked for everything.
+func (n *Node) doubt(f crdt.FolderID, d crdt.Device) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.doubtful[pairing{f, d}] = true
+}
+
+// doubts reports, once, whether there was a doubt.
+func (n *Node) doubts(f crdt.FolderID, d crdt.Device) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := pairing{f, d}
+	was := n.doubtful[p]
+	delete(n.doubtful, p)
+	return was
 }
 
 // announce tells Status and SyncWait that something changed.

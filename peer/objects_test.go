@@ -125,7 +125,7 @@ func TestObjectThatNobodyHas(t *testing.T) {
 
 // TestEditsPassObjects measures that what is typed does not queue up behind an object.
 func TestEditsPassObjects(t *testing.T) {
-	const size = 128 << 20 / (scale * scale)
+	const size = 48 << 20 / scale
 	a, b, fa, fb := pair(t)
 	syncWait(t, b, fb)
 	a.writeObject(fa, "large", random(1, size))

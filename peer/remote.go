@@ -23,6 +23,7 @@ type remote struct {
 	book     bookPage
 	dirty    bool      // book is not stored
 	failures int       // in a row
+	next     time.Time // when it may be called again
 	offences int       // broken rules in a row
 	barred   time.Time // until then it is not talked to: it broke the rules
 	lastErr  error
@@ -52,8 +53,16 @@ func (r *remote) setName(name string) {
 	r.name = name
 }
 
-// retry makes tend call now, if it is not connected.
+// retry makes tend call now, if it is not connected: something is better than it was.
 func (r *remote) retry() {
+	r.mu.Lock()
+	r.failures, r.next = 0, time.Time{}
+	r.mu.Unlock()
+	r.poke()
+}
+
+// poke makes tend look at when to call.
+func (r *remote) poke() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -65,9 +74,6 @@ func (r *remote) learn(addrs ...string) {
 	r.mu.Lock()
 	changed := r.book.add(addrs...)
 	r.dirty = r.dirty || changed
-	if changed {
-		r.failures = 0
-	}
 	r.mu.Unlock()
 	if changed {
 		r.retry()
@@ -96,6 +102,7 @@ func (r *remote) parted(err error, lasted time.Duration, now time.Time) {
 	default:
 		r.failures++
 	}
+	r.next = now.Add(backoff(max(0, r.failures-1)))
 	if errors.Is(err, ErrProtocol) {
 		r.barred = now.Add(backoff(r.offences + 2))
 		r.offences++
@@ -115,6 +122,15 @@ func (r *remote) well() {
 		r.lastErr = nil
 	}
 	r.failures = 0
+}
+
+// settled notes that a connection has lasted: old offences are forgiven.
+func (r *remote) settled() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.offences > 0 {
+		r.offences, r.lastErr = 0, nil
+	}
 }
 
 func (r *remote) isBarred(now time.Time) bool {
@@ -148,27 +164,20 @@ func (n *Node) tend(r *remote) {
 		}
 		r.store(n)
 		r.mu.Lock()
-		addrs, barred := r.book.addrs(), time.Until(r.barred)
+		addrs, wait := r.book.addrs(), max(time.Until(r.next), time.Until(r.barred))
 		r.mu.Unlock()
 		switch {
 		case n.linked(r.device), len(addrs) == 0:
 			timer.Reset(maxBackoff)
 			continue
-		case barred > 0:
-			timer.Reset(barred)
+		case wait > 0:
+			timer.Reset(wait)
 			continue
 		}
-		err := n.call(r, addrs)
-		if n.ctx.Err() != nil {
-			return
-		}
-		if err != nil {
+		if err := n.call(r, addrs); err != nil {
 			n.log.Debug("device not reached", "device", r.device, "err", err)
 		}
-		r.mu.Lock()
-		wait := backoff(max(0, r.failures-1))
-		r.mu.Unlock()
-		timer.Reset(wait)
+		timer.Reset(0)
 	}
 }
 
@@ -210,9 +219,6 @@ func (n *Node) networkChanged() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, r := range n.remotes {
-		r.mu.Lock()
-		r.failures = 0
-		r.mu.Unlock()
 		r.retry()
 	}
 	n.movedLocked()

@@ -62,11 +62,15 @@ type session struct {
 	answered  uint64               // and of the last one answered
 	probe     uint64               // and of the last one that the peer sent
 	denied    map[crdt.Hash]struct{}
+	sendAll   bool // the peer asked for every entry
+	askAll    bool // to be asked of the peer
 
 	// Of the writer alone.
 	out       *wire.Writer
 	told      feed.Frontier // what the peer knows that we hold
 	cursor    uint64        // local order up to which everything was pushed
+	allUntil  uint64        // local order up to which everything is pushed, held or not
+	askedAll  bool
 	holdUntil time.Time
 	pushed    time.Time // when it last looked for entries
 	said      saidWant
@@ -166,10 +170,14 @@ func (s *session) write() error {
 		return err
 	}
 	hash := mine.Hash()
+	doubt := s.n.doubts(s.f.ID(), s.link.device)
+	if doubt {
+		hash = feed.Hash{} // no frontier's: so that both are told
+	}
 	if err := s.out.Write(&wire.Open{Folder: s.f.ID(), Frontier: hash}); err != nil {
 		return err
 	}
-	if err := s.meet(last, mine, hash); err != nil {
+	if err := s.meet(last, mine, hash, doubt); err != nil {
 		return err
 	}
 	s.dirty.Or(dirtyPush | dirtyHave | dirtyPeers)
@@ -177,7 +185,7 @@ func (s *session) write() error {
 }
 
 // meet finds out what the peer holds.
-func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash) error {
+func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash, doubt bool) error {
 	if err := s.await(func() bool { return s.reading }); err != nil {
 		return err
 	}
@@ -200,10 +208,10 @@ func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash) error {
 	if err != nil {
 		return err
 	}
-	if err := s.out.Write(&wire.Frontier{Heads: mine.Encode()}); err != nil {
+	if err := s.out.Write(&wire.Frontier{Heads: mine.Encode(), All: doubt}); err != nil {
 		return err
 	}
-	s.told = mine
+	s.told, s.askedAll = mine, doubt
 	if err := s.await(func() bool { return s.met }); err != nil {
 		return err
 	}
@@ -262,6 +270,9 @@ func (s *session) send(what uint32) (next time.Duration, err error) {
 	if err := s.sendProbe(); err != nil {
 		return 0, err
 	}
+	if err := s.sendAskAll(); err != nil {
+		return 0, err
+	}
 	if what&dirtyPush != 0 {
 		if wait := gatherTime - time.Since(s.pushed); wait > 0 {
 			s.dirty.Or(dirtyPush)
@@ -296,6 +307,11 @@ func (s *session) send(what uint32) (next time.Duration, err error) {
 // push sends the entries that the peer lacks, in local order. It returns when to look again.
 func (s *session) push() (time.Duration, error) {
 	limit := 128
+	s.mu.Lock()
+	if s.sendAll {
+		s.sendAll, s.cursor, s.allUntil = false, 0, s.f.Last()
+	}
+	s.mu.Unlock()
 	for s.ctx.Err() == nil {
 		locals, err := s.f.Since(s.cursor, limit)
 		s.pushed = time.Now()
@@ -337,7 +353,7 @@ func (s *session) lacked(locals []crdt.Local) (fresh []*feed.Entry, bytes int) {
 	defer s.mu.Unlock()
 	for _, l := range locals {
 		bytes += len(l.Entry.Bytes())
-		if !s.theirs.Covers(l.Entry.Feed, l.Entry.Seq) {
+		if l.Order <= s.allUntil || !s.theirs.Covers(l.Entry.Feed, l.Entry.Seq) {
 			fresh = append(fresh, l.Entry)
 		}
 	}
@@ -438,6 +454,23 @@ func (s *session) sendProbe() error {
 	return s.out.Write(&wire.Probe{N: asked})
 }
 
+// sendAskAll asks for every entry, once, where heads do not tell what is held.
+func (s *session) sendAskAll() error {
+	s.mu.Lock()
+	ask := s.askAll && !s.askedAll
+	s.mu.Unlock()
+	if !ask {
+		return nil
+	}
+	s.askedAll = true
+	mine, err := s.f.Frontier()
+	if err != nil {
+		return err
+	}
+	s.told = mine
+	return s.out.Write(&wire.Frontier{Heads: mine.Encode(), All: true})
+}
+
 // sendPeers tells where the other devices of the folder are.
 func (s *session) sendPeers() error {
 	peers := s.n.whereabouts(s.f, s.link.device)
@@ -516,10 +549,11 @@ func (s *session) take(m wire.Message) error {
 			return err
 		}
 		s.mu.Lock()
-		s.met, s.theirs = true, fr
+		s.met, s.theirs, s.sendAll = true, fr, m.All
 		s.mu.Unlock()
-		s.kick(dirtyState)
+		s.kick(dirtyState | dirtyPush)
 		s.know()
+		return s.compare(fr)
 	case *wire.Entries:
 		return s.takeEntries(m)
 	case *wire.Have:
@@ -549,6 +583,9 @@ func (s *session) takeEntries(m *wire.Entries) error {
 		es[i] = e
 	}
 	if _, err := s.f.Receive(es); err != nil {
+		if errors.Is(err, crdt.ErrGap) {
+			s.n.doubt(s.f.ID(), s.link.device)
+		}
 		return err
 	}
 	heads := feed.Frontier{}
@@ -572,11 +609,41 @@ func (s *session) takeHave(m *wire.Have) error {
 	if err := s.advance(heads); err != nil {
 		return err
 	}
+	if err := s.compare(heads); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.want, s.wantBytes, s.answered = m.Want, m.WantBytes, m.Probe
 	s.mu.Unlock()
 	s.link.remote.well()
 	s.n.announce()
+	return nil
+}
+
+// compare looks for forks: heads that we do not hold although we hold the feed further. They
+// come of a home that was rolled back and went on.
+func (s *session) compare(heads feed.Frontier) error {
+	mine, err := s.f.Frontier()
+	if err != nil {
+		return err
+	}
+	for id, h := range heads {
+		if h == mine[id] || !mine.Covers(id, h.Seq) {
+			continue
+		}
+		held, err := s.f.Holds(h)
+		if err != nil {
+			return err
+		}
+		if !held {
+			s.n.log.Warn("a feed was forked: asking for every entry", "folder", s.f.Name(), "feed", id, "device", s.link.device)
+			s.mu.Lock()
+			s.askAll = true
+			s.mu.Unlock()
+			s.kick(dirtyState)
+			return nil
+		}
+	}
 	return nil
 }
 

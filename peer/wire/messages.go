@@ -122,6 +122,8 @@ type Open struct {
 type Frontier struct {
 	_     struct{} `cbor:",toarray"`
 	Heads []byte   // feed.Frontier, encoded
+	// All asks for every entry: a feed was forked, so that heads do not tell what is held.
+	All bool
 }
 
 // Entries carries entries as they were signed, in an order that is causal.
