@@ -42,9 +42,12 @@ func newPlace(t testing.TB, name string) *place {
 	return p
 }
 
-func (p *place) start(listen string) {
+func (p *place) start(listen string) { p.t.Helper(); p.startWith(Options{Listen: []string{listen}}) }
+
+func (p *place) startWith(o Options) {
 	p.t.Helper()
-	n, err := New(p.home, Options{Listen: []string{listen}, Logger: logger(p.t, p.home.DeviceName())})
+	o.Logger = logger(p.t, p.home.DeviceName())
+	n, err := New(p.home, o)
 	if err != nil {
 		p.t.Fatal(err)
 	}

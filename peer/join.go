@@ -106,7 +106,7 @@ func (n *Node) join(ctx context.Context, t Ticket) (*crdt.Folder, error) {
 		c.CloseWithError(codeDone, "")
 		return nil, err
 	}
-	l.remote.learn(t.Addrs...)
+	n.learn(l.remote, t.Addrs...)
 	if n.register(l) && !n.spawn(l.run) {
 		l.close(codeDone, ErrClosed)
 	}

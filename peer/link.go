@@ -138,7 +138,7 @@ func (n *Node) hear(ctx context.Context, c *quic.Conn) (*quic.Stream, *wire.Hell
 // heard takes in what the other end says of itself.
 func (l *link) heard(h *wire.Hello) {
 	l.n.noteSeenAs(h.You)
-	l.remote.learn(h.Addrs...)
+	l.n.learn(l.remote, h.Addrs...)
 }
 
 // register makes l the link to its device, unless there is a better one. Of two connections

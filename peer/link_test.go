@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,43 @@ func TestWhatIsHeldIsRemembered(t *testing.T) {
 	}
 }
 
+// TestLAN has two devices move to addresses that neither knows of the other.
+func TestLAN(t *testing.T) {
+	if !multicast(t) {
+		t.Skip("no network here carries multicast")
+	}
+	a, b, fa, fb := pair(t)
+	syncWait(t, b, fb)
+	a.stop()
+	b.stop()
+	a.startWith(Options{Listen: []string{"0.0.0.0:0"}, LAN: true})
+	b.startWith(Options{Listen: []string{"0.0.0.0:0"}, LAN: true})
+	write(t, fa, "x", "found\n")
+	reads(t, fb, "x", "found\n")
+}
+
+// multicast reports whether a packet to a group comes back.
+func multicast(t *testing.T) bool {
+	t.Helper()
+	group := &net.UDPAddr{IP: net.IPv4(239, 255, 83, 71), Port: 42834}
+	in, err := net.ListenMulticastUDP("udp4", nil, group)
+	if err != nil {
+		return false
+	}
+	defer in.Close()
+	out, err := net.DialUDP("udp4", nil, group)
+	if err != nil {
+		return false
+	}
+	defer out.Close()
+	if _, err := out.Write([]byte("anyone?")); err != nil {
+		return false
+	}
+	in.SetReadDeadline(time.Now().Add(time.Second))
+	_, err = in.Read(make([]byte, 100))
+	return err == nil
+}
+
 func TestBackoff(t *testing.T) {
 	for failures, want := range map[int]time.Duration{0: minBackoff, 1: 2 * minBackoff, 3: 8 * minBackoff, 7: maxBackoff, 100: maxBackoff, 1 << 40: maxBackoff} {
 		for range 100 {
@@ -92,7 +130,7 @@ func TestBook(t *testing.T) {
 	var p bookPage
 	p.proved("192.0.2.1:1", now)
 	for i := range 50 {
-		p.add("192.0.2.2:"+time.Duration(i+1).String()[:1]+"0", "nonsense", "0.0.0.0:1", "239.1.1.1:1", "192.0.2.3:0", ":5")
+		p.add("192.0.2.2:"+time.Duration(i + 1).String()[:1]+"0", "nonsense", "0.0.0.0:1", "239.1.1.1:1", "192.0.2.3:0", ":5")
 	}
 	if len(p.Addrs) > 16 || p.Addrs[0].Addr != "192.0.2.1:1" {
 		t.Errorf("hearsay pushed out what was proved: %+v", p.Addrs)

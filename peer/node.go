@@ -12,6 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/peer/lan"
 )
 
 // Options of a Node. The zero value listens on all interfaces.
@@ -34,6 +35,9 @@ const (
 // refreshEvery is how often folders, members and interfaces are looked over for changes
 // that nothing announced.
 const refreshEvery = time.Second
+
+// rememberEvery is how often it is written down what peers hold, in case the process dies.
+const rememberEvery = 15 * time.Second
 
 // Node connects a home with the other devices of its folders. It is safe for concurrent use.
 type Node struct {
@@ -121,6 +125,9 @@ func New(h *crdt.Home, o Options) (*Node, error) {
 		n.spawn(func() { n.accept(e) })
 	}
 	n.spawn(n.manage)
+	if o.LAN {
+		n.spawn(n.discover)
+	}
 	return n, nil
 }
 
@@ -181,12 +188,16 @@ func (n *Node) poke() {
 func (n *Node) manage() {
 	tick := time.NewTicker(refreshEvery)
 	defer tick.Stop()
+	remember := time.NewTicker(rememberEvery)
+	defer remember.Stop()
 	network := interfaceAddrs()
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
 		case <-n.wake:
+		case <-remember.C:
+			n.remember()
 		case <-tick.C:
 			if now := interfaceAddrs(); !slices.Equal(now, network) {
 				n.log.Info("the network changed", "addresses", now)
@@ -195,6 +206,19 @@ func (n *Node) manage() {
 			}
 		}
 		n.refresh()
+	}
+}
+
+// remember writes down what peers are known to hold.
+func (n *Node) remember() {
+	n.mu.Lock()
+	var ss []*session
+	for _, f := range n.folders {
+		f.each(func(s *session) { ss = append(ss, s) })
+	}
+	n.mu.Unlock()
+	for _, s := range ss {
+		s.remember()
 	}
 }
 
@@ -349,6 +373,39 @@ func (n *Node) turnAway(c *quic.Conn, d crdt.Device) error {
 		n.log.Info("turned a stranger away", "device", d, "addr", c.RemoteAddr())
 	}
 	return fmt.Errorf("stranger %s", d.Short())
+}
+
+// discover finds members' devices on the local network.
+func (n *Node) discover() {
+	c := lan.Config{
+		Device: n.id.device,
+		Folders: func() (ids []crdt.FolderID) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			for id := range n.folders {
+				ids = append(ids, id)
+			}
+			return ids
+		},
+		Found: func(id crdt.FolderID, d crdt.Device, addr string) {
+			if f := n.folder(id); f != nil && f.allows(d) {
+				r := n.remote(d)
+				n.learn(r, addr)
+				if !n.linked(d) {
+					r.retry() // it is near, whatever led nowhere before
+				}
+			}
+		},
+		Logger: n.log,
+	}
+	for _, e := range n.ends {
+		if !e.local.Addr().IsLoopback() {
+			c.Ports = append(c.Ports, e.local.Port())
+		}
+	}
+	if err := lan.Run(n.ctx, c); err != nil {
+		n.log.Warn("devices on the local network are not found", "err", err)
+	}
 }
 
 // Addrs returns the addresses that the node can be reached at, as far as it knows, best first.

@@ -25,6 +25,8 @@ type remote struct {
 	failures int       // in a row
 	next     time.Time // when it may be called again
 	offences int       // broken rules in a row
+	calling  bool      // by tend
+	aside    bool      // by learn
 	barred   time.Time // until then it is not talked to: it broke the rules
 	lastErr  error
 }
@@ -69,13 +71,25 @@ func (r *remote) poke() {
 	}
 }
 
-// learn notes addresses from hearsay, and tries new ones at once.
-func (r *remote) learn(addrs ...string) {
+// learn notes addresses from hearsay, and tries new ones at once: beside a call to the old
+// ones that is going on, if need be, but not more than one such at a time.
+func (n *Node) learn(r *remote, addrs ...string) {
 	r.mu.Lock()
 	changed := r.book.add(addrs...)
 	r.dirty = r.dirty || changed
+	aside := changed && r.calling && !r.aside
+	r.aside = r.aside || aside
+	all := r.book.addrs()
 	r.mu.Unlock()
-	if changed {
+	switch {
+	case aside:
+		n.spawn(func() {
+			_ = n.call(r, all) // the call that it stands beside tells how it went
+			r.mu.Lock()
+			r.aside = false
+			r.mu.Unlock()
+		})
+	case changed:
 		r.retry()
 	}
 }
@@ -163,20 +177,24 @@ func (n *Node) tend(r *remote) {
 		case <-timer.C:
 		}
 		r.store(n)
+		linked := n.linked(r.device)
 		r.mu.Lock()
 		addrs, wait := r.book.addrs(), max(time.Until(r.next), time.Until(r.barred))
+		if linked || len(addrs) == 0 {
+			wait = maxBackoff
+		}
+		r.calling = wait <= 0
 		r.mu.Unlock()
-		switch {
-		case n.linked(r.device), len(addrs) == 0:
-			timer.Reset(maxBackoff)
-			continue
-		case wait > 0:
+		if wait > 0 {
 			timer.Reset(wait)
 			continue
 		}
 		if err := n.call(r, addrs); err != nil {
 			n.log.Debug("device not reached", "device", r.device, "err", err)
 		}
+		r.mu.Lock()
+		r.calling = false
+		r.mu.Unlock()
 		timer.Reset(0)
 	}
 }
@@ -190,6 +208,11 @@ func (n *Node) call(r *remote, addrs []string) error {
 		r.parted(err, 0, time.Now())
 		n.announce()
 		return err
+	}
+	if n.linked(r.device) {
+		// It called meanwhile. Without a hello this connection is nothing to it yet.
+		c.CloseWithError(codeDuplicate, "")
+		return nil
 	}
 	l, err := n.greet(c, r.device, false)
 	if err != nil {

@@ -64,6 +64,7 @@ type session struct {
 	denied    map[crdt.Hash]struct{}
 	sendAll   bool // the peer asked for every entry
 	askAll    bool // to be asked of the peer
+	unsaved   bool // theirs went on since remember
 
 	// Of the writer alone.
 	out       *wire.Writer
@@ -549,7 +550,7 @@ func (s *session) take(m wire.Message) error {
 			return err
 		}
 		s.mu.Lock()
-		s.met, s.theirs, s.sendAll = true, fr, m.All
+		s.met, s.theirs, s.sendAll, s.unsaved = true, fr, m.All, true
 		s.mu.Unlock()
 		s.kick(dirtyState | dirtyPush)
 		s.know()
@@ -655,7 +656,9 @@ func (s *session) advance(heads feed.Frontier) error {
 		s.theirs = feed.Frontier{}
 	}
 	for _, h := range heads {
-		s.theirs.Advance(h)
+		if s.theirs.Advance(h) {
+			s.unsaved = true
+		}
 	}
 	if len(s.theirs) > feed.MaxFrontier {
 		return violation(fmt.Errorf("frontier of %d feeds", len(s.theirs)))
@@ -666,9 +669,10 @@ func (s *session) advance(heads feed.Frontier) error {
 // remember keeps what the peer holds for the next connection, and for Status meanwhile.
 func (s *session) remember() {
 	s.mu.Lock()
-	met, theirs := s.met, s.theirs.Clone()
+	news, theirs := s.met && s.unsaved, s.theirs.Clone()
+	s.unsaved = false
 	s.mu.Unlock()
-	if !met {
+	if !news {
 		return
 	}
 	p := ackPage{Frontier: theirs.Encode()}

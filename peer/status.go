@@ -212,7 +212,7 @@ func (s *session) takePeers(m *wire.Peers) {
 		if p.Linked {
 			linked[p.Device] = true
 		}
-		s.n.remote(p.Device).learn(p.Addrs...)
+		s.n.learn(s.n.remote(p.Device), p.Addrs...)
 	}
 	s.mu.Lock()
 	s.linkedTo = linked
