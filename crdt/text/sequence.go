@@ -10,7 +10,7 @@ import "slices"
 // What a span is to a version is computed from the changes in that version. A few versions are kept in slots, with the
 // number of visible code points of every leaf: a position in one of them is found by adding leaf counts. An event on a
 // version that no slot holds moves the slot that is nearest, for which only the leaves of the changes in between are
-// counted again.
+// looked at.
 //
 // Counters are relative to the base, which takes 1 to its length. This keeps the order: everything later has greater
 // counters than everything at the base, and among what is later counters are shifted by a constant.
@@ -40,9 +40,10 @@ var leafSize = 64 // spans of a leaf; tests make it small
 // span is a run of code points with consecutive counters, each inserted behind the one before.
 type span struct {
 	change int32
-	n      int     // code points
-	first  int     // counter of the first
-	dels   []int32 // changes that deleted it
+	n      int              // code points
+	first  int              // counter of the first
+	dels   []int32          // changes that deleted it, ascending
+	gone   [slotCount]int32 // of them, by slot: how many its version holds
 }
 
 type leaf struct {
@@ -147,7 +148,7 @@ func (q *sequence) apply(nodes []node, e int, out *rope) bool {
 		for _, c := range equal {
 			sl.events[c] = 1
 		}
-		q.recount(s, equal)
+		q.recount(s, equal, 1)
 	}
 	q.events = append(q.events, r)
 	q.next = e + 1
@@ -190,17 +191,9 @@ func (q *sequence) splice(s int, c int32, start int, h Hunk, out *rope) int {
 	return ctr
 }
 
-// visible tells whether a version shows a span.
-func (sl *slot) visible(x *span) bool {
-	if sl.events[x.change] == 0 {
-		return false
-	}
-	for _, d := range x.dels {
-		if sl.events[d] != 0 {
-			return false
-		}
-	}
-	return true
+// visible tells whether a slot's version shows a span.
+func (q *sequence) visible(s int, x *span) bool {
+	return x.gone[s] == 0 && q.slots[s].events[x.change] != 0
 }
 
 // at finds the border behind the pos-th visible code point of a slot's version, and cuts there.
@@ -236,7 +229,7 @@ func (q *sequence) at(s, pos int) place {
 	for {
 		x := &l.spans[p.i]
 		n := x.n
-		if q.slots[s].visible(x) {
+		if q.visible(s, x) {
 			if pos < n {
 				if len(x.dels) == 0 {
 					p.before += pos
@@ -260,7 +253,7 @@ func (q *sequence) at(s, pos int) place {
 func (q *sequence) cut(li, i, n int) (int, int) {
 	l := q.leaves[li]
 	x := &l.spans[i]
-	rest := span{change: x.change, n: x.n - n, first: x.first + n, dels: slices.Clip(x.dels)}
+	rest := span{change: x.change, n: x.n - n, first: x.first + n, dels: slices.Clip(x.dels), gone: x.gone}
 	x.n, x.dels = n, rest.dels
 	q.weigh(l, &rest, -1)
 	return q.put(li, i+1, rest)
@@ -300,7 +293,7 @@ func (q *sequence) put(li, i int, x span) (int, int) {
 // weigh adds a span to the counts of a leaf, or takes it away.
 func (q *sequence) weigh(l *leaf, x *span, sign int) {
 	for s := range q.slots {
-		if q.slots[s].visible(x) {
+		if q.visible(s, x) {
 			l.visible[s] += sign * x.n
 			q.slots[s].length += sign * x.n
 		}
@@ -320,30 +313,51 @@ func (q *sequence) note(c int32, l *leaf) {
 	}
 }
 
-// count adds up what a slot's version shows of a leaf.
-func (q *sequence) count(l *leaf, s int) (n int) {
-	for i := range l.spans {
-		if q.slots[s].visible(&l.spans[i]) {
-			n += l.spans[i].n
+// recount follows changes that have come into a slot's version (sign 1) or gone from it (-1).
+func (q *sequence) recount(s int, changes []int32, sign int32) {
+	q.slots[s].hint = hint{}
+	if len(changes) > len(q.leaves) {
+		for _, l := range q.leaves {
+			for i := range l.spans {
+				x := &l.spans[i]
+				x.gone[s] = 0
+				for _, d := range x.dels {
+					if q.slots[s].events[d] != 0 {
+						x.gone[s]++
+					}
+				}
+			}
+			q.count(s, l)
+		}
+		return
+	}
+	for _, c := range changes {
+		q.stamp++
+		for _, l := range q.changes[c].leaves {
+			if l.stamp == q.stamp {
+				continue // noted twice
+			}
+			l.stamp = q.stamp
+			for i := range l.spans {
+				if x := &l.spans[i]; contains(x.dels, c) {
+					x.gone[s] += sign
+				}
+			}
+			q.count(s, l)
 		}
 	}
-	return n
 }
 
-// recount counts the leaves of changes again, each once.
-func (q *sequence) recount(s int, changes []int32) {
-	q.stamp++
-	q.slots[s].hint = hint{}
-	for _, c := range changes {
-		for _, l := range q.changes[c].leaves {
-			if l.stamp != q.stamp {
-				l.stamp = q.stamp
-				n := q.count(l, s)
-				q.slots[s].length += n - l.visible[s]
-				l.visible[s] = n
-			}
+// count adds up what a slot's version shows of a leaf.
+func (q *sequence) count(s int, l *leaf) {
+	n := 0
+	for i := range l.spans {
+		if x := &l.spans[i]; q.visible(s, x) {
+			n += x.n
 		}
 	}
+	q.slots[s].length += n - l.visible[s]
+	l.visible[s] = n
 }
 
 // delete marks n visible code points at pos as deleted by change c.
@@ -365,7 +379,7 @@ func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
 			continue
 		}
 		x := &l.spans[p.i]
-		if !q.slots[s].visible(x) {
+		if !q.visible(s, x) {
 			if len(x.dels) == 0 {
 				p.before += x.n
 			}
@@ -388,6 +402,7 @@ func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
 			q.record(c, Op{At: OpID{q.changes[x.change].id, x.first}, Delete: x.n})
 		}
 		x.dels = append(x.dels, c)
+		x.gone[s]++
 		l.visible[s] -= x.n
 		q.slots[s].length -= x.n
 		q.note(c, l)
@@ -409,7 +424,7 @@ func (q *sequence) insert(s int, c int32, ctr, pos, n int, ins string, out *rope
 		q.record(c, op)
 	}
 	if q.broken == behindVisible { // behind the tombstones that follow, too
-		for l := q.leaves[p.leaf]; p.i < len(l.spans) && !q.slots[s].visible(&l.spans[p.i]); p.i++ {
+		for l := q.leaves[p.leaf]; p.i < len(l.spans) && !q.visible(s, &l.spans[p.i]); p.i++ {
 			if len(l.spans[p.i].dels) == 0 {
 				p.before += l.spans[p.i].n
 			}

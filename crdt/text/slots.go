@@ -33,22 +33,23 @@ func (q *sequence) seek(nodes []node, parents []int32) int {
 func (q *sequence) move(nodes []node, s int, heads []int32) {
 	sl := &q.slots[s]
 	gone, come := q.between(nodes, sl.heads, heads)
-	var touched []int32
+	var off, on []int32
 	for _, e := range gone {
 		for _, c := range q.events[e].changes {
 			if sl.events[c]--; sl.events[c] == 0 {
-				touched = append(touched, c)
+				off = append(off, c)
 			}
 		}
 	}
+	q.recount(s, off, -1)
 	for _, e := range come {
 		for _, c := range q.events[e].changes {
 			if sl.events[c]++; sl.events[c] == 1 {
-				touched = append(touched, c)
+				on = append(on, c)
 			}
 		}
 	}
-	q.recount(s, touched)
+	q.recount(s, on, 1)
 	sl.heads = heads
 }
 
