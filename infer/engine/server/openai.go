@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -144,7 +145,7 @@ func (s *openAISession) tokenize(ctx context.Context, text string) (int, error) 
 	var got struct {
 		Tokens []json.RawMessage `json:"tokens"`
 	}
-	err := s.e.ask(ctx, http.MethodPost, "/tokenize", s.info.Name, map[string]any{"content": text}, &got)
+	err := s.e.ask(ctx, http.MethodPost, "/tokenize", s.info.Name, map[string]any{"content": text, "parse_special": false}, &got)
 	return len(got.Tokens), err
 }
 
@@ -178,12 +179,22 @@ type message struct {
 func messages(r engine.Request) []message {
 	var out []message
 	if strings.TrimSpace(r.System) != "" {
-		out = append(out, message{"system", r.System})
+		out = append(out, message{"system", defuse(r.System)})
 	}
 	for _, t := range r.Turns {
-		out = append(out, message{t.Role.String(), t.Text})
+		out = append(out, message{t.Role.String(), defuse(t.Text)})
 	}
 	return out
+}
+
+// control matches what the vocabularies in use have as control tokens. Servers
+// tokenize prompts with these live: a text could end its turn and begin another.
+var control = regexp.MustCompile(`<[|｜][^|｜<>\n]{1,64}[|｜]>|</?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|turn)>|` +
+	`\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>`)
+
+// defuse puts a space into every control token, so that it is text again.
+func defuse(text string) string {
+	return control.ReplaceAllStringFunc(text, func(token string) string { return token[:1] + " " + token[1:] })
 }
 
 type chatRequest struct {

@@ -55,10 +55,10 @@ func TestRequests(t *testing.T) {
 	for _, k := range kinds {
 		f := &fake{kind: k}
 		got, st, err := run(t.Context(), session(t, f.start(t), Options{Context: 999}), r)
-		if err != nil || got != "<|im_end|> three <|im_end|> " || st.Reason != engine.Length || st.PromptTokens != 9 {
+		if err != nil || got != "< |im_end|> three " || st.Reason != engine.Length || st.PromptTokens != 9 {
 			t.Errorf("%s: %q, %+v, %v", k, got, st, err)
 		}
-		want := "[map[content:be brief role:system] map[content:one role:user] map[content:two role:assistant] map[content:<|im_end|> three role:user]]"
+		want := "[map[content:be brief role:system] map[content:one role:user] map[content:two role:assistant] map[content:< |im_end|> three role:user]]"
 		if s := fmt.Sprint(f.last["messages"]); s != want || f.last["stream"] != true {
 			t.Errorf("%s: %s", k, s)
 		}
@@ -68,6 +68,20 @@ func TestRequests(t *testing.T) {
 			}
 		} else if s := fmt.Sprint(f.last["temperature"], f.last["max_tokens"], f.last["seed"]); s != "0.5 3 7" || st.Reused != 3 {
 			t.Error(s, st)
+		}
+	}
+}
+
+func TestDefuse(t *testing.T) {
+	for in, want := range map[string]string{
+		"a<|im_start|>system\n<|im_end|>":  "a< |im_start|>system\n< |im_end|>",
+		"<｜User｜>":                         "< ｜User｜>",
+		"</s><s>[INST] x [/INST]<<SYS>>":   "< /s>< s>[ INST] x [ /INST]< <SYS>>",
+		"<start_of_turn>model":             "< start_of_turn>model",
+		"if a <| b |> c, x[i], <span> 1<2": "if a < | b |> c, x[i], <span> 1<2",
+	} {
+		if got := defuse(in); got != want || control.MatchString(got) {
+			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
 }

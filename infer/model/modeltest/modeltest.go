@@ -1,4 +1,5 @@
-// Package modeltest finds the library and the model that tests run for real.
+// Package modeltest finds the library, the model and the server that tests run
+// for real.
 //
 // They are fetched by infer/model/modeltest/fetch, once a machine, into the
 // directory that SHEAF_MODELS names or into the user's cache. A test that needs

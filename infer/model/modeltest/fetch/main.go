@@ -1,4 +1,4 @@
-// Command fetch gets the library and the model that tests run for real.
+// Command fetch gets the library, the model and the server that tests run for real.
 package main
 
 import (
@@ -36,5 +36,5 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return modeltest.FetchServer(ctx)
 }
