@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 
 	"github.com/sheaf-fs/sheaf/crdt/blob"
@@ -48,11 +49,14 @@ func (e *Error) Error() string {
 	if e.Path != "" {
 		s += " " + e.Path
 	}
-	s += ": " + e.Kind.Error()
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
+	kind := e.Kind.Error()
+	switch {
+	case e.Err == nil:
+		return s + ": " + kind
+	case strings.Contains(e.Err.Error(), kind):
+		return s + ": " + e.Err.Error() // it says so itself
 	}
-	return s
+	return s + ": " + kind + ": " + e.Err.Error()
 }
 
 // Unwrap gives both the kind and the cause to errors.Is and errors.As.

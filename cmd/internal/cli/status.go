@@ -36,7 +36,7 @@ func (a *app) statusCommand() *cobra.Command {
 
 // status asks the daemon, and starts it unless the home was taken down on purpose.
 func (a *app) status(ctx context.Context) (control.Status, error) {
-	s := control.Status{Home: a.home, Version: version, Listen: []string{}, Folders: []control.FolderStatus{}}
+	s := control.Status{Home: a.home, Version: version, Listen: []string{}, Warnings: []string{}, Folders: []control.FolderStatus{}}
 	if !control.Answers(ctx, a.home) && daemon.HomeExists(a.home) && daemon.IsDown(a.home) {
 		return s, nil
 	}
@@ -53,6 +53,9 @@ func (a *app) printStatus(s control.Status) error {
 		return err
 	}
 	fmt.Fprintf(&b, "device %s (%s), daemon %d, home %s\n", s.Device.Name, short(s.Device.ID), s.PID, s.Home)
+	for _, w := range s.Warnings {
+		fmt.Fprintf(&b, "warning: %s\n", w)
+	}
 	if len(s.Folders) == 0 {
 		fmt.Fprint(&b, "no folders: sheaf init makes one, sheaf join TICKET joins one\n")
 	}

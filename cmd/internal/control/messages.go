@@ -85,13 +85,15 @@ type DownReply struct {
 
 // Status is all that sheaf status shows.
 type Status struct {
-	Home    string         `json:"home"`
-	Running bool           `json:"running"`
-	PID     int            `json:"pid"` // of the daemon; 0 if it does not run
-	Version string         `json:"version"`
-	Device  DeviceStatus   `json:"device"`
-	Listen  []string       `json:"listen"` // addresses that devices can reach this one at
-	Folders []FolderStatus `json:"folders"`
+	Home    string       `json:"home"`
+	Running bool         `json:"running"`
+	PID     int          `json:"pid"` // of the daemon; 0 if it does not run
+	Version string       `json:"version"`
+	Device  DeviceStatus `json:"device"`
+	Listen  []string     `json:"listen"` // addresses that devices can reach this one at
+	// Warnings are what somebody should see to, but for what concerns one folder (its notes).
+	Warnings []string       `json:"warnings"`
+	Folders  []FolderStatus `json:"folders"`
 }
 
 // DeviceStatus names this device.

@@ -201,11 +201,11 @@ func (d *daemon) up(_ context.Context, _ control.UpRequest, _ func(string)) (con
 }
 
 // down unmounts everything and ends the daemon once the reply is out.
-func (d *daemon) down(_ context.Context, _ struct{}, _ func(string)) (control.DownReply, error) {
+func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.DownReply, error) {
 	d.ops.Lock()
 	defer d.ops.Unlock()
 	if err := SetDown(d.o.Home, true); err != nil {
-		return control.DownReply{}, err
+		say("the next command that needs the daemon mounts everything again: " + err.Error())
 	}
 	r := control.DownReply{PID: os.Getpid(), Unmounted: []string{}}
 	for _, m := range d.allMounted() {

@@ -272,7 +272,11 @@ func (d *daemon) unmount(m *mounted) (busy bool, err error) {
 	}
 	m.guard.Close()
 	d.log.Info("unmounted", "path", m.point, "busy", busy)
-	return busy, d.setRecord(m.folder, mountRecord{Point: m.point})
+	if err := d.setRecord(m.folder, mountRecord{Point: m.point}); err != nil {
+		// On a full disk, say. The next start takes this for a crash, which does no harm.
+		d.log.Warn("the orderly end is not on record", "path", m.point, "err", err)
+	}
+	return busy, nil
 }
 
 // allMounted lists the mounts in the order of their folders.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/peer"
@@ -16,9 +18,12 @@ import (
 func (d *daemon) status(context.Context, struct{}, func(string)) (control.Status, error) {
 	s := control.Status{
 		Home: d.o.Home, Running: true, PID: os.Getpid(), Version: d.o.Version,
-		Device:  control.DeviceStatus{ID: d.home.Device().String(), Name: d.home.DeviceName()},
-		Listen:  append([]string{}, d.node.Addrs()...),
-		Folders: []control.FolderStatus{},
+		Device:   control.DeviceStatus{ID: d.home.Device().String(), Name: d.home.DeviceName()},
+		Listen:   append([]string{}, d.node.Addrs()...),
+		Warnings: []string{}, Folders: []control.FolderStatus{},
+	}
+	if free, err := freeBytes(d.o.Home); err == nil && free < lowBytes {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("little room is left on the disk of %s (%d KiB): what programs write may be refused, and is shared only once there is room", d.o.Home, free>>10))
 	}
 	for _, f := range d.home.Folders() {
 		fs, err := d.folderStatus(f)
@@ -28,6 +33,18 @@ func (d *daemon) status(context.Context, struct{}, func(string)) (control.Status
 		s.Folders = append(s.Folders, fs)
 	}
 	return s, nil
+}
+
+// lowBytes is how little room makes a warning. The database needs about half of it to go on.
+const lowBytes = 32 << 20
+
+// freeBytes is the room that is left on the disk of a directory.
+func freeBytes(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return st.Bavail * uint64(st.Bsize), nil
 }
 
 func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
