@@ -138,6 +138,22 @@ func BenchmarkPersonAgainstModel(b *testing.B) {
 	}
 }
 
+// More writers than versions held at once, each saving in turn, none reading the others.
+func BenchmarkEightWriters(b *testing.B) {
+	const n = 2000
+	for b.Loop() {
+		d := NewDoc(testNode)
+		v := save(b, d, nil, prose(10<<10))
+		r := rand.New(rand.NewPCG(1, 1))
+		writers := [8][]ID{v, v, v, v, v, v, v, v}
+		for i := range n {
+			w := &writers[i%8]
+			*w = []ID{add(b, d, Event{Parents: *w, Hunks: []Hunk{{sp(r.IntN(10000), 1, "word")}}})}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/save")
+}
+
 // The text of the person's last version in the middle of that: what a save from a stale buffer asks for.
 func BenchmarkAt(b *testing.B) {
 	d := NewDoc(testNode)
