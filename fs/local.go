@@ -41,15 +41,19 @@ func swapOf(name string) string {
 	return ""
 }
 
-// newLocal makes the loopback over the home's local files.
-func newLocal(dir string) (fuse.RawFileSystem, error) {
+// newLocal makes the loopback over the home's local files, with the virtual
+// directory beside them.
+func newLocal(dir string, v virtual) (fuse.RawFileSystem, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	root, err := gofs.NewLoopbackRoot(dir)
-	if err != nil {
+	var st syscall.Stat_t
+	if err := syscall.Stat(dir, &st); err != nil {
 		return nil, err
 	}
+	data := &gofs.LoopbackRoot{Path: dir, Dev: uint64(st.Dev)}
+	root := &localTop{LoopbackNode: gofs.LoopbackNode{RootData: data}, virtual: v}
+	data.RootNode = root
 	ttl := forever
 	return gofs.NewNodeFS(root, &gofs.Options{EntryTimeout: &ttl, AttrTimeout: &ttl, NullPermissions: true}), nil
 }

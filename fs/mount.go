@@ -135,7 +135,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		fs.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if fs.local, err = newLocal(fs.localRootDir); err != nil {
+	if fs.local, err = newLocal(fs.localRootDir, virtual{f, fs.harvestAll}); err != nil {
 		return nil, err
 	}
 	if fs.journal, err = openJournal(sessionsDir(h, f)); err != nil {

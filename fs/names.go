@@ -96,6 +96,9 @@ func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name stri
 			return fs.local.Lookup(cancel, h, name, out)
 		}, out)
 	}
+	if name == virtualName && h.NodeId == fuse.FUSE_ROOT_ID {
+		return fs.localEntry(fs.local.Lookup(cancel, h, name, out), out)
+	}
 	in, st := fs.lookup(h, name)
 	switch {
 	case st == unknownYet:

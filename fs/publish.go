@@ -340,6 +340,16 @@ func (fs *filesystem) ripen(in *inode) {
 	}
 }
 
+// harvestAll publishes the new files that are closed, now.
+func (fs *filesystem) harvestAll() {
+	fs.ripeMu.Lock()
+	for in := range fs.ripening {
+		fs.ripening[in] = time.Time{}
+	}
+	fs.ripeMu.Unlock()
+	fs.harvest()
+}
+
 // harvest publishes the new files whose moment has come.
 func (fs *filesystem) harvest() {
 	now := time.Now()

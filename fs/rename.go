@@ -28,6 +28,9 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 	if st := checkName(newName); !st.Ok() {
 		return st
 	}
+	if in.Newdir == fuse.FUSE_ROOT_ID && newName == virtualName {
+		return fuse.EPERM
+	}
 	if in.Flags&^(renameNoReplace|renameExchange) != 0 || in.Flags == renameNoReplace|renameExchange {
 		return fuse.EINVAL
 	}
