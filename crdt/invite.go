@@ -3,6 +3,7 @@ package crdt
 import (
 	"crypto/rand"
 	"crypto/subtle"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -50,7 +51,7 @@ func (f *Folder) Redeem(secret [32]byte, d Device, name string) (Grant, error) {
 	if !ok || decode(v, &inv) != nil {
 		return Grant{}, fail("redeem", f.grant.Name, ErrTicketUnknown, nil)
 	}
-	if !inv.Device.IsZero() {
+	if !inv.Device.IsZero() && !fault.On("crdt-reuse-tickets") {
 		if subtle.ConstantTimeCompare(inv.Device[:], d[:]) == 1 {
 			return f.grant, nil
 		}

@@ -293,7 +293,12 @@ func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
 	} else if c.Text == "" {
 		hunks = nil
 	}
-	return tx.writeText(node, base, text.Event{Hunks: hunks}, int64(len(c.Text)))
+	ev := text.Event{Hunks: hunks}
+	if fault.On("crdt-every-save-differs") {
+		ev.Nonce = make([]byte, text.NonceSize)
+		rand.Read(ev.Nonce)
+	}
+	return tx.writeText(node, base, ev, int64(len(c.Text)))
 }
 
 // continues reports whether an event with these parents builds on their text,

@@ -2,6 +2,7 @@ package guardian
 
 import (
 	"fmt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -128,6 +129,10 @@ func (m *Mount) Poke(p Poke) {
 	w := &waiting{Poke: p}
 	if p.Done != nil {
 		w.done = append(w.done, p.Done)
+	}
+	if fault.On("guardian-silent") {
+		w.finish(ErrGone)
+		return
 	}
 	m.mu.Lock()
 	switch {

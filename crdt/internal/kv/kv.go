@@ -19,6 +19,7 @@ package kv
 import (
 	"errors"
 	"fmt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -119,7 +120,11 @@ func Open(dir string, o Options) (*DB, error) {
 			return nil, fmt.Errorf("database %s: making it: %w", db.dir, kind(err, false))
 		}
 	}
-	if err := db.open(o.AcceptLoss); err != nil {
+	err = db.open(o.AcceptLoss)
+	if fault.On("kv-start-empty") && errors.Is(err, ErrDamaged) {
+		err = errors.Join(db.fs.RemoveAll(db.dir), db.create(), db.open(o.AcceptLoss))
+	}
+	if err != nil {
 		db.wal.close()
 		return nil, fmt.Errorf("database %s: %w", db.dir, err)
 	}
