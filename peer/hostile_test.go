@@ -47,7 +47,7 @@ func (r *rogue) hello(joining bool) *quic.Stream {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if err := wire.NewWriter(s).Write(&wire.Hello{Name: "rogue", Joining: joining}); err != nil {
+	if err := wire.NewWriter(s).Write(&wire.Hello{Joining: joining}); err != nil {
 		r.t.Fatal(err)
 	}
 	return s

@@ -60,7 +60,7 @@ func (n *Node) greet(c *quic.Conn, d crdt.Device, joining bool) (*link, error) {
 }
 
 func (n *Node) hello(c *quic.Conn, joining bool) *wire.Hello {
-	return &wire.Hello{Name: clip(n.home.DeviceName()), Addrs: n.Addrs(), You: c.RemoteAddr().String(), Joining: joining}
+	return &wire.Hello{Addrs: n.Addrs(), You: c.RemoteAddr().String(), Joining: joining}
 }
 
 func clip(name string) string { return name[:min(len(name), wire.MaxName)] }
@@ -78,10 +78,19 @@ func (n *Node) answer(c *quic.Conn) (*link, error) {
 		c.CloseWithError(codeStranger, "")
 		return nil, fmt.Errorf("no device but ourselves: %w", err)
 	}
+	admitted := n.member(d)
+	if !admitted {
+		select {
+		case n.calls <- struct{}{}:
+			defer func() { <-n.calls }()
+		default:
+			return nil, n.turnAway(c, d)
+		}
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, helloTimeout)
 	defer cancel()
 	s, hello, err := n.hear(ctx, c)
-	switch admitted := n.member(d); {
+	switch {
 	case err != nil && connectionOver(err):
 		return nil, err // one of several addresses that it tried
 	case err != nil && !admitted:

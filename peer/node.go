@@ -28,7 +28,7 @@ type Options struct {
 const (
 	maxFolders   = 1024 // sync streams on one connection
 	maxStreams   = 16   // other streams on one connection
-	maxCallers   = 64   // connections that have not said yet who they are
+	maxCallers   = 64   // strangers that are heard out at a time
 	maxStrangers = 1024 // remembered so that each is logged once
 )
 
@@ -51,7 +51,7 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the node
 	wake   chan struct{}  // for manage
-	calls  chan struct{}  // one token for each caller that has not said yet who it is
+	calls  chan struct{}  // one token for each stranger that is heard out
 
 	mu        sync.Mutex
 	closed    bool
@@ -67,8 +67,9 @@ type Node struct {
 // shared is a folder of the home, as the node keeps it.
 type shared struct {
 	*crdt.Folder
-	inviter crdt.Device // trusted from the grant on, until the entry that admits it has come
-	cancel  func()      // ends the subscription
+	inviter crdt.Device // to be believed until the entries that say who is admitted have come
+	self    crdt.Device
+	cancel  func() // ends the subscription
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
@@ -81,7 +82,9 @@ type pairing struct {
 }
 
 // allows reports whether d may sync the folder.
-func (f *shared) allows(d crdt.Device) bool { return f.Admitted(d) || d == f.inviter }
+func (f *shared) allows(d crdt.Device) bool {
+	return f.Admitted(d) || d == f.inviter && !f.Admitted(f.self)
+}
 
 // each calls fn for every session of the folder.
 func (f *shared) each(fn func(*session)) {
@@ -235,16 +238,16 @@ func (n *Node) refresh() {
 	for _, f := range n.folders {
 		for _, d := range f.Devices() {
 			if !d.Self {
-				n.remoteLocked(d.Device).setName(d.Name)
+				n.remoteLocked(d.Device)
 			}
 		}
-		if !f.inviter.IsZero() {
+		if !f.inviter.IsZero() && f.allows(f.inviter) {
 			n.remoteLocked(f.inviter)
 		}
 	}
 	for _, l := range n.links {
 		l.openSessions()
-		if time.Since(l.began) > goodAfter {
+		if time.Since(l.began) > forgivenAfter {
 			l.remote.settled()
 		}
 	}
@@ -255,7 +258,7 @@ func (n *Node) shareLocked(f *crdt.Folder) *shared {
 	if s := n.folders[f.ID()]; s != nil {
 		return s
 	}
-	s := &shared{Folder: f, sessions: map[*session]struct{}{}}
+	s := &shared{Folder: f, self: n.id.device, sessions: map[*session]struct{}{}}
 	n.load(inviterKey(f.ID()), &s.inviter)
 	s.cancel = f.Subscribe(func(x crdt.Notice) {
 		s.each(func(t *session) { t.kick(dirtyPush) })
@@ -331,22 +334,16 @@ func (n *Node) announceLocked() {
 	n.changed = make(chan struct{})
 }
 
-// accept takes calls at one endpoint.
+// accept takes calls at one endpoint. Only so many strangers are heard out at a time; there
+// is always room for members.
 func (n *Node) accept(e *endpoint) {
 	for {
 		c, err := e.listener.Accept(n.ctx)
 		if err != nil {
 			return
 		}
-		select {
-		case n.calls <- struct{}{}:
-		default:
-			c.CloseWithError(codeStranger, "")
-			continue
-		}
 		ok := n.spawn(func() {
 			l, err := n.answer(c)
-			<-n.calls
 			if err != nil {
 				n.log.Debug("a call came to nothing", "addr", c.RemoteAddr(), "err", err)
 				return

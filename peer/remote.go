@@ -9,9 +9,13 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt"
 )
 
-// goodAfter is how long a connection must have lasted for the next failure to count as the
-// first one.
-const goodAfter = 10 * time.Second
+const (
+	// goodAfter is how long a connection must have lasted for the next failure to count as
+	// the first one.
+	goodAfter = 3 * time.Second
+	// forgivenAfter is the same for broken rules.
+	forgivenAfter = time.Minute
+)
 
 // remote is another device of a folder: where it is, and the goroutine that calls it.
 type remote struct {
@@ -19,7 +23,6 @@ type remote struct {
 	wake   chan struct{}
 
 	mu       sync.Mutex
-	name     string
 	book     bookPage
 	dirty    bool      // book is not stored
 	failures int       // in a row
@@ -47,12 +50,6 @@ func (n *Node) remote(d crdt.Device) *remote {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.remoteLocked(d)
-}
-
-func (r *remote) setName(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.name = name
 }
 
 // retry makes tend call now, if it is not connected: something is better than it was.
@@ -120,7 +117,7 @@ func (r *remote) parted(err error, lasted time.Duration, now time.Time) {
 	if errors.Is(err, ErrProtocol) {
 		r.barred = now.Add(backoff(r.offences + 2))
 		r.offences++
-	} else if lasted >= goodAfter {
+	} else if lasted >= forgivenAfter {
 		r.offences = 0
 	}
 	if err != nil {
@@ -135,7 +132,6 @@ func (r *remote) well() {
 	if r.offences == 0 {
 		r.lastErr = nil
 	}
-	r.failures = 0
 }
 
 // settled notes that a connection has lasted: old offences are forgiven.

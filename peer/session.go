@@ -222,6 +222,7 @@ func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash, doubt bo
 
 // know tells those who wait that it is known what the peer holds.
 func (s *session) know() {
+	s.link.remote.well()
 	s.n.fetch.wake()
 	s.n.announce()
 }

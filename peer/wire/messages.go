@@ -71,7 +71,6 @@ var kinds = map[kind]struct {
 // Hello is the first frame of a connection's control stream, in both directions.
 type Hello struct {
 	_       struct{} `cbor:",toarray"`
-	Name    string   // of the device
 	Addrs   []string // where it listens
 	You     string   // the address that it sees the other at
 	Joining bool     // a Join follows on a stream of its own
@@ -209,7 +208,7 @@ func (*Get) kind() kind      { return kindGet }
 func (*Slice) kind() kind    { return kindSlice }
 
 func (m *Hello) check() error {
-	if len(m.Name) > MaxName || len(m.You) > MaxAddr {
+	if len(m.You) > MaxAddr {
 		return errTooLong
 	}
 	return checkAddrs(m.Addrs)

@@ -26,7 +26,7 @@ func samples() map[string]Message {
 	}
 	heads := feed.Frontier{{Device: d, Run: 1}: {Feed: feed.ID{Device: d, Run: 1}, Seq: 7, Hash: h}}.Encode()
 	return map[string]Message{
-		"hello":    &Hello{Name: "desk", Addrs: []string{"192.0.2.7:4701"}, You: "192.0.2.8:1", Joining: true},
+		"hello":    &Hello{Addrs: []string{"192.0.2.7:4701"}, You: "192.0.2.8:1", Joining: true},
 		"join":     &Join{Folder: f, Secret: secret, Name: "laptop"},
 		"granted":  &Granted{Grant: []byte("grant")},
 		"refused":  &Refused{Reason: ReasonUsed},
@@ -151,7 +151,7 @@ func TestReadRefuses(t *testing.T) {
 
 func TestChecks(t *testing.T) {
 	for name, m := range map[string]Message{
-		"long name":       &Hello{Name: strings.Repeat("x", MaxName+1)},
+		"long name":       &Join{Name: strings.Repeat("x", MaxName+1)},
 		"long address":    &Hello{Addrs: []string{strings.Repeat("x", MaxAddr+1)}},
 		"many addresses":  &Hello{Addrs: make([]string, MaxAddrs+1)},
 		"no entries":      &Entries{},
