@@ -164,7 +164,7 @@ func (fs *filesystem) resize(n *inode, in *fuse.SetAttrIn, size int64) error {
 		}
 	}
 	if in.Uid != 0 {
-		fs.dropPrivileges(n, in.Pid)
+		fs.dropPrivileges(n)
 	}
 	fs.watch(n, s)
 	return nil

@@ -107,23 +107,14 @@ func TestBlobs(t *testing.T) {
 	equal(t, "text", d.text("blob"), "now text\n")
 }
 
+// TestMmap maps from another process: a page fault of this one would wait for
+// itself.
 func TestMmap(t *testing.T) {
 	d := mounted(t)
 	d.write("f", strings.Repeat("a", 5000))
 	d.flush()
-	f, err := os.OpenFile(d.path("f"), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := unix.Mmap(int(f.Fd()), 0, 5000, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(m[4990:], "mapped")
-	if err := unix.Munmap(m); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	p := startPython(d)
+	p.do("import mmap; f = open('f', 'r+b'); m = mmap.mmap(f.fileno(), 5000); m[4990:4996] = b'mapped'; m.close(); f.close()")
 	want := strings.Repeat("a", 4990) + "mapped" + strings.Repeat("a", 4)
 	eventually(t, "mapped bytes published", func() bool { return d.text("f") == want })
 	equal(t, "read", d.read("f"), want)

@@ -106,7 +106,7 @@ func (fs *filesystem) openView(h *handle, tid uint32, out *fuse.OpenOut) fuse.St
 			}
 			fs.watch(n, s)
 		}
-		fs.dropPrivileges(n, tid)
+		fs.dropPrivileges(n)
 	}
 	n.writers++
 	n.active++
@@ -225,7 +225,7 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 		n.active++
 	}
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 || in.Uid != 0 {
-		fs.dropPrivileges(n, in.Pid)
+		fs.dropPrivileges(n)
 	}
 	fs.watch(n, s)
 	return done, fuse.OK
@@ -258,7 +258,7 @@ func (fs *filesystem) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byt
 
 // dropPrivileges clears set-user-ID and set-group-ID, which do not survive a
 // write. The caller holds in.mu.
-func (fs *filesystem) dropPrivileges(n *inode, _ uint32) {
+func (fs *filesystem) dropPrivileges(n *inode) {
 	strip := func(mode uint32) uint32 {
 		if mode&syscall.S_IXGRP != 0 {
 			mode &^= syscall.S_ISGID

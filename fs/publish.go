@@ -218,16 +218,25 @@ func (fs *filesystem) content(in *inode, s *session) (crdt.NewContent, error) {
 			return crdt.NewContent{Text: text}, nil
 		}
 	}
-	if in == nil {
-		return fs.store(s)
+	if in != nil {
+		s.storing = make(chan struct{})
+		in.mu.Unlock()
 	}
-	s.storing = make(chan struct{})
-	in.mu.Unlock()
-	stored, err := fs.store(s)
-	in.mu.Lock()
-	close(s.storing)
-	s.storing = nil
-	return stored, err
+	object, readOnly, err := fs.store(s.ID)
+	if in != nil {
+		in.mu.Lock()
+		close(s.storing)
+		s.storing = nil
+	}
+	if err != nil {
+		return crdt.NewContent{}, err
+	}
+	s.closeFiles()
+	s.readOnly, s.stored = readOnly, object
+	if in != nil && in.sess != s {
+		s.closeFiles() // it ended meanwhile
+	}
+	return crdt.NewContent{Object: object}, nil
 }
 
 // settled waits until nobody stores the session's bytes. The caller holds in.mu,
@@ -241,30 +250,28 @@ func (in *inode) settled(s *session) {
 	}
 }
 
-// store makes the session's file an object. The file keeps its name in the
-// sessions until the version is in the folder, so a crash between loses nothing.
-func (fs *filesystem) store(s *session) (c crdt.NewContent, err error) {
-	path := fs.journal.path(s.ID)
+// store makes a session's file an object, and opens it for reading. The file
+// keeps its name in the sessions until the version is in the folder, so a crash
+// between loses nothing.
+func (fs *filesystem) store(id uint64) (o *crdt.Object, readOnly int, err error) {
+	path := fs.journal.path(id)
 	give := path + ".object"
 	os.Remove(give)
 	if err := os.Link(path, give); err != nil {
-		return c, err
+		return nil, -1, err
 	}
-	readOnly, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	readOnly, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		os.Remove(give)
-		return c, err
+		return nil, -1, err
 	}
 	hash, size, err := fs.home.Objects().PutFile(give)
 	if err != nil {
 		syscall.Close(readOnly)
 		os.Remove(give)
-		return c, err
+		return nil, -1, err
 	}
-	syscall.Close(s.fd)
-	s.fd, s.readOnly = -1, readOnly
-	s.stored = &crdt.Object{Hash: crdt.Hash(hash), Size: size}
-	return crdt.NewContent{Object: s.stored}, nil
+	return &crdt.Object{Hash: crdt.Hash(hash), Size: size}, readOnly, nil
 }
 
 // watch looks after a session whose writer keeps it open.

@@ -265,17 +265,22 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 		}
 		mode = info.Mode
 	}
-	if src.sess != nil {
-		if src.sess.Appended {
-			if err := fs.spell(src, src.sess); err != nil {
+	for src.sess != nil {
+		open := src.sess
+		if open.Appended {
+			if err := fs.spell(src, open); err != nil {
 				return err
 			}
 		}
 		var err error
-		if c, err = fs.content(src, src.sess); err != nil {
+		if c, err = fs.content(src, open); err != nil {
 			return err
 		}
-		s.writer, s.mtime = src.sess.writer, src.sess.mtime
+		if s.writer, s.mtime = open.writer, open.mtime; src.sess == open {
+			break
+		}
+		// It was published while its bytes were stored.
+		c = crdt.NewContent{Text: src.text, Object: src.object.Object}
 	}
 	if s.writer == nil {
 		s.writer = who
