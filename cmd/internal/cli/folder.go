@@ -85,6 +85,7 @@ compared, the original is moved to PATH.before-sheaf, and the folder is mounted 
 				}
 			}
 			a.say(fmt.Sprintf("folder %q is mounted on %s", m.Name, m.Path))
+			a.sayIfHere(m.Path)
 			a.say("sheaf invite " + m.Path + " prints a ticket for another device")
 			return a.printMounted(m)
 		},
@@ -131,6 +132,13 @@ func (a *app) unmakeHome(ctx context.Context) error {
 		return err // whatever it is, it is not the home that this command made
 	}
 	return daemon.RemoveHome(a.home)
+}
+
+// sayIfHere tells a shell whose directory a mount has covered how to get into the folder.
+func (a *app) sayIfHere(point string) {
+	if here, err := os.Getwd(); err == nil && (here == point || strings.HasPrefix(here, point+"/")) {
+		a.say("this shell is still in the directory below it: cd " + here)
+	}
 }
 
 // printMounted prints where a folder is, as data.
@@ -204,6 +212,7 @@ out before, the folder stays joined and goes on filling in the background.`,
 				return err
 			}
 			a.say(fmt.Sprintf("folder %q is here, mounted on %s", m.Name, m.Path))
+			a.sayIfHere(m.Path)
 			return a.printMounted(m)
 		},
 	}

@@ -61,8 +61,13 @@ func (a *app) ensureDaemon(ctx context.Context, n need) error {
 	if control.Answers(ctx, a.home) {
 		return nil
 	}
-	if !n.create && !daemon.HomeExists(a.home) {
-		return noHome(a.home)
+	if !daemon.HomeExists(a.home) {
+		if !n.create {
+			return noHome(a.home)
+		}
+		if err := daemon.CheckNewHome(a.home); err != nil {
+			return daemon.Explain(err)
+		}
 	}
 	if err := os.MkdirAll(a.home, 0o700); err != nil {
 		return daemon.Explain(err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
 )
 
@@ -50,10 +51,42 @@ func SetDown(home string, down bool) error {
 	return f.Close()
 }
 
+// CheckNewHome says whether a home can be made in dir: it is not there, or holds nothing
+// but what a home's commands leave before there is a home.
+func CheckNewHome(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "log", "log.old", downFile, "socket":
+		default:
+			return control.Errorf(control.Exists, "%s is not empty and no home of sheaf (there is %s)", dir, e.Name()).
+				WithHint("name an empty or a new directory with --home")
+		}
+	}
+	return nil
+}
+
 // openHome opens the home, or makes it where that was asked for.
 func openHome(o Options, co crdt.Options) (*crdt.Home, error) {
 	if o.Create && !HomeExists(o.Home) {
-		return crdt.Init(o.Home, co)
+		if err := CheckNewHome(o.Home); err != nil {
+			return nil, err
+		}
+		h, err := crdt.Init(o.Home, co)
+		if err != nil {
+			return nil, err
+		}
+		// The directory may have been there, open to others.
+		if err := os.Chmod(o.Home, 0o700); err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+		return h, nil
 	}
 	return crdt.Open(o.Home, co)
 }

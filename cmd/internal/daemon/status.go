@@ -144,7 +144,7 @@ func (d *daemon) behind(f *crdt.Folder) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "no device says why"
+		return "no device has answered yet"
 	}
 	return strings.Join(parts, "; ")
 }
