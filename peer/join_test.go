@@ -7,6 +7,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/peer/wire"
 )
 
 func TestTicketIsGoodOnce(t *testing.T) {
@@ -157,5 +161,69 @@ func TestJoinAgainAfterTheInviterIsGone(t *testing.T) {
 	reads(t, fb, "x", "hello\n")
 	if got, want := len(fb.Devices()), 2; got != want {
 		t.Errorf("%d devices, want %d", got, want)
+	}
+}
+
+// TestAnswersToJoin has an inviter that gives every answer there is, and some that are none.
+func TestAnswersToJoin(t *testing.T) {
+	b, other := newPlace(t, "ben"), newPlace(t, "other")
+	fo := other.folder()
+	secret, err := fo.Invite()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := fo.Redeem(secret, b.home.Device(), "ben")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := newIdentity(stranger(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := quic.ListenAddr("127.0.0.1:0", id.serverTLS(), quicConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	text, err := Ticket{Device: id.device, Folder: crdt.FolderID{1}, Addrs: []string{l.Addr().String()}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := within30s(t)
+	for name, c := range map[string]struct {
+		answer wire.Message
+		want   error
+	}{
+		"used":               {&wire.Refused{Reason: wire.ReasonUsed}, ErrTicketUsed},
+		"expired":            {&wire.Refused{Reason: wire.ReasonExpired}, ErrTicketExpired},
+		"unknown":            {&wire.Refused{Reason: wire.ReasonUnknown}, ErrTicketUnknown},
+		"no grant":           {&wire.Granted{Grant: []byte("garbage")}, ErrProtocol},
+		"for another folder": {&wire.Granted{Grant: foreign.Encode()}, ErrProtocol},
+		"no answer":          {&wire.Probe{}, ErrProtocol},
+	} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			conn, err := l.Accept(ctx)
+			if err != nil {
+				return
+			}
+			conn.AcceptStream(ctx) // the hello
+			s, err := conn.AcceptStream(ctx)
+			if err != nil {
+				return
+			}
+			if m, err := wire.NewReader(s).Read(); err == nil && m.(*wire.Join).Folder == (crdt.FolderID{1}) {
+				wire.NewWriter(s).Write(c.answer)
+			}
+			<-conn.Context().Done()
+		}()
+		if _, err := b.node.Join(ctx, text); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		<-done
+	}
+	if fs := b.home.Folders(); len(fs) != 0 {
+		t.Errorf("ben has %d folders", len(fs))
 	}
 }
