@@ -48,9 +48,14 @@ func (c *cores) threads() int {
 		others = float64(runnable() - 1)
 	}
 	c.at, c.busy, c.own = time.Now(), busy, own
-	// A third of a core is what editors, a browser and we ourselves take.
-	c.last = min(max(c.total-int(others+0.66), 1), c.total)
+	c.last = share(c.total, others)
 	return c.last
+}
+
+// share is how many of all cores are ours when others use so many. A third of a
+// core is what editors, a browser and we ourselves take.
+func share(total int, others float64) int {
+	return min(max(total-int(others+0.66), 1), total)
 }
 
 // machineTime is what all cores together have worked since boot.

@@ -3,7 +3,6 @@ package llama
 import (
 	"runtime"
 	"testing"
-	"time"
 )
 
 func TestCores(t *testing.T) {
@@ -21,19 +20,13 @@ func TestCores(t *testing.T) {
 	}
 }
 
-// What others took since the last look decides.
-func TestCoresFollowTheLoad(t *testing.T) {
-	const window = time.Second
+func TestShare(t *testing.T) {
 	for _, x := range []struct {
 		total  int
-		others float64 // cores
+		others float64
 		want   int
-	}{{8, 0, 8}, {8, 0.2, 8}, {8, 1, 7}, {8, 3.6, 4}, {8, 8, 1}, {2, 0.1, 2}, {2, 0.9, 1}, {1, 1, 1}} {
-		c := newCores(0)
-		c.total, c.last, c.at = x.total, 1, time.Now().Add(-window)
-		c.busy = machineTime() - time.Duration(x.others*float64(window))
-		c.own = processTime()
-		if got := c.threads(); got != x.want {
+	}{{8, 0, 8}, {8, 0.2, 8}, {8, 1, 7}, {8, 3.6, 4}, {8, 8, 1}, {8, 30, 1}, {8, -1, 8}, {2, 0.1, 2}, {2, 0.9, 1}, {1, 1, 1}} {
+		if got := share(x.total, x.others); got != x.want {
 			t.Errorf("%v of %d cores busy: %d threads, want %d", x.others, x.total, got, x.want)
 		}
 	}

@@ -105,6 +105,22 @@ func TestRealTurnsReuseThePrompt(t *testing.T) {
 	t.Logf("first: %d tokens in %v; follow-up: %d new in %v", first.PromptTokens, first.Prompt, st.PromptTokens-st.Reused, st.Prompt)
 }
 
+// A conversation that was left finds its place again.
+func TestRealConversationsTakeTurns(t *testing.T) {
+	s := open(t, realEngine(t, llama.Options{Context: 1024}))
+	story := user(strings.Repeat("The keeper's daughter rows to the rock. ", 40) + "Who rows?")
+	first, st := generate(t, s, engine.Request{Turns: story, MaxTokens: 8})
+	if st.PromptTokens < 300 {
+		t.Fatalf("%+v", st)
+	}
+	time.Sleep(time.Second) // idle, so that it is parked
+	generate(t, s, engine.Request{Turns: user("Something else: what is two and two?"), MaxTokens: 8})
+	again, st := generate(t, s, engine.Request{Turns: story, MaxTokens: 8})
+	if st.Reused != st.PromptTokens-1 || again != first {
+		t.Errorf("%q, then %q: %+v", first, again, st)
+	}
+}
+
 // What looks like a control token in people's text is longer than the token.
 func TestRealTextIsText(t *testing.T) {
 	s := open(t, realEngine(t, llama.Options{Context: 512}))
@@ -195,12 +211,26 @@ func BenchmarkDecode(b *testing.B) {
 	const tokens = 64
 	question := "Tell me a long story about a lighthouse."
 	rendered, _ := raw.Render([]native.Message{{Role: "user", Text: question}})
+	var prompt []int32
+	for rest := rendered; rest != ""; {
+		at, control := len(rest), native.Control{}
+		for _, c := range raw.Controls() {
+			if i := strings.Index(rest, c.Text); i >= 0 && i < at {
+				at, control = i, c
+			}
+		}
+		prompt = append(prompt, raw.Tokenize(rest[:at])...)
+		if control.Text != "" {
+			prompt = append(prompt, control.ID)
+		}
+		rest = rest[at+len(control.Text):]
+	}
 	var rawTokens, tokensHere []time.Duration
 	direct := func() (first time.Duration) {
 		start := time.Now()
 		raw.Rewind(0)
 		raw.Abortable(false)
-		if err := raw.Eval(raw.Tokenize(rendered)); err != nil {
+		if err := raw.Eval(prompt); err != nil {
 			b.Fatal(err)
 		}
 		raw.Sampling(0, 0)
@@ -235,6 +265,9 @@ func BenchmarkDecode(b *testing.B) {
 			b.Fatal(err)
 		}
 		first = append(first, st.FirstPiece)
+		if st.PromptTokens != len(prompt) {
+			b.Fatalf("%d tokens of prompt, %d directly", st.PromptTokens, len(prompt))
+		}
 	}
 	// The quarter that other programs disturbed least says what the two cost.
 	quick := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/4] }
