@@ -98,7 +98,7 @@ func (f *Folder) Blame(node NodeID) (Content, []Span, error) {
 		for _, s := range d.Blame() {
 			span := Span{Event: EventID(s.Event), Bytes: s.Bytes, Runes: s.Runes}
 			if e, ok := f.tree.Event(node, span.Event); ok {
-				span.Device, span.Author = e.Stamp.Feed.Device, e.By
+				span.Device, span.Author, span.Time = e.Stamp.Feed.Device, e.By, e.Stamp.Lamport
 			}
 			spans = append(spans, span)
 		}

@@ -130,6 +130,7 @@ type Span struct {
 	Event  EventID `json:"event"`
 	Device Device  `json:"device"`
 	Author string  `json:"author,omitempty"` // as in Revision
+	Time   uint64  `json:"time"`             // logical: an event is later than what its maker had seen
 	Bytes  int     `json:"bytes"`
 	Runes  int     `json:"runes"`
 }

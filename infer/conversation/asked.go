@@ -91,10 +91,7 @@ type Said struct {
 func (f *File) History(last int) []Said {
 	var out []Said
 	for i := range f.Turns[:last+1] {
-		text := f.Text(i)
-		if f.Turns[i].Role == Model {
-			text = unescape(text)
-		}
+		text := f.Said(i)
 		if text == "" {
 			continue
 		}
@@ -107,7 +104,17 @@ func (f *File) History(last int) []Said {
 	return out
 }
 
-func unescape(text string) string {
+// Said is what a turn says as its speaker said it: without the backslashes that
+// keep an answer's lines from being more.
+func (f *File) Said(i int) string {
+	if f.Turns[i].Role == Model {
+		return Unescape(f.Text(i))
+	}
+	return f.Text(i)
+}
+
+// Unescape takes the backslashes away that a Writer puts in.
+func Unescape(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(strings.TrimLeft(line, " "), `\`); ok && escaped(strings.TrimRight(rest, "\n")+"\n") {

@@ -21,6 +21,17 @@ type Writer struct {
 	begun bool
 }
 
+// Resume goes on with an answer that has some words already.
+func Resume(answer string, crlf bool) Writer {
+	w := Writer{CRLF: crlf, begun: answer != ""}
+	last := strings.LastIndexByte(answer, '\n') + 1
+	for line := range strings.Lines(answer[:last]) {
+		w.fence.line(line)
+	}
+	w.line = []byte(answer[last:])
+	return w
+}
+
 // Add takes the next piece and returns what can be written now.
 func (w *Writer) Add(piece string) string {
 	var out strings.Builder
@@ -43,6 +54,13 @@ func (w *Writer) Add(piece string) string {
 		}
 	}
 	return w.ends(out.String())
+}
+
+// InCode tells whether a code fence is open: Close will close it.
+func (w *Writer) InCode() bool {
+	f := w.fence
+	f.line(string(w.line))
+	return f.open()
 }
 
 // Close ends the answer and returns what is left to be written.

@@ -29,6 +29,11 @@ type Source struct {
 	Named    bool // by its own name, not by a pattern or its directory's
 }
 
+// NewSource is a text that stands in no file.
+func NewSource(name, text string) Source {
+	return Source{Path: name, Text: text, Lines: countLines(text), Named: true}
+}
+
 // Name is the path, with the lines where it is not all of the file.
 func (s Source) Name() string {
 	if s.From == 0 {

@@ -38,11 +38,7 @@ func (g *gathering) file(p string, info crdt.Info, r Ref, named bool) {
 			return
 		}
 	}
-	s := Source{Path: p, Version: c.Version, Lines: strings.Count(text, "\n"), Named: named}
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		s.Lines++
-	}
-	s.Text = text
+	s := Source{Path: p, Version: c.Version, Text: text, Lines: countLines(text), Named: named}
 	if r.From > 0 {
 		if r.From > s.Lines {
 			why := fmt.Sprintf("it has %d lines", s.Lines)
@@ -65,6 +61,14 @@ func (g *gathering) file(p string, info crdt.Info, r Ref, named bool) {
 		s = s.Head(s.Lines)
 	}
 	g.out = append(g.out, s)
+}
+
+func countLines(text string) int {
+	n := strings.Count(text, "\n")
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		n++
+	}
+	return n
 }
 
 // Head is the source with its first n lines only.
