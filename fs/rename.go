@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"os"
 	"syscall"
 	"time"
 
@@ -420,99 +419,4 @@ func (fs *filesystem) exchange(src, from *inode, oldName string, to *inode, newN
 		}
 		return tx.Move(src.node, to.node, newName)
 	}, src.node, dst.node)
-}
-
-// Unlink implements fuse.RawFileSystem.
-func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	if toLocal(h) {
-		return fs.local.Unlink(cancel, h, name)
-	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
-			return fs.local.Unlink(cancel, h, name)
-		}, nil)
-	}
-	if fs.isPoke(h.Pid) {
-		return fuse.OK
-	}
-	who := fs.resolver.see(h.Pid, true, nil)
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	dir, st := fs.directory(h.NodeId)
-	if !st.Ok() {
-		return st
-	}
-	in, err := fs.find(dir, name)
-	if err != nil {
-		return status(err)
-	}
-	if in.kind == crdt.Dir {
-		return fuse.EISDIR
-	}
-	if in.alt != nil {
-		return fuse.EROFS
-	}
-	if in.bound {
-		if in.parent != nil {
-			if err := fs.settleLocked(); err != nil {
-				return status(err)
-			}
-		}
-		if err := fs.postpone(in, dir, name, nil, "", who); err != nil {
-			return status(err)
-		}
-	}
-	fs.detach(in)
-	in.mu.Lock()
-	if !in.bound {
-		fs.discardSession(in) // a temporary file: nobody else ever hears of it
-		fs.hide(in)
-	}
-	in.mu.Unlock()
-	fs.release(in)
-	fs.touched(dir)
-	return fuse.OK
-}
-
-// Rmdir implements fuse.RawFileSystem.
-func (fs *filesystem) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	if toLocal(h) {
-		return fs.local.Rmdir(cancel, h, name)
-	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
-			return fs.local.Rmdir(cancel, h, name)
-		}, nil)
-	}
-	if fs.isPoke(h.Pid) {
-		return fuse.OK
-	}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	dir, st := fs.directory(h.NodeId)
-	if !st.Ok() {
-		return st
-	}
-	in, err := fs.find(dir, name)
-	if err != nil {
-		return status(err)
-	}
-	if in.kind != crdt.Dir {
-		return fuse.ENOTDIR
-	}
-	if err := fs.settleLocked(); err != nil {
-		return status(err)
-	}
-	if fs.occupied(in) {
-		return fuse.Status(syscall.ENOTEMPTY)
-	}
-	if err := fs.update(func(tx *crdt.Tx) error { return tx.Remove(in.node) }); err != nil {
-		return status(err)
-	}
-	os.Remove(fs.localDir(in.node)) // it is empty
-	fs.detach(in)
-	fs.unbindGone(in)
-	fs.release(in)
-	fs.touched(dir)
-	return fuse.OK
 }

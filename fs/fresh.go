@@ -1,0 +1,176 @@
+package fs
+
+import (
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// New files: each is in the journal from its creation on, and reaches the folder
+// a moment after it was closed, many in one batch.
+
+// ripen has a new file published in a moment.
+func (fs *filesystem) ripen(in *inode) {
+	fs.ripeMu.Lock()
+	defer fs.ripeMu.Unlock()
+	if _, ok := fs.ripening[in]; ok {
+		return
+	}
+	fs.ripening[in] = time.Now().Add(ripe)
+	if len(fs.ripening) == 1 {
+		fs.later(ripe, fs.harvest)
+	}
+}
+
+// harvestAll publishes the new files that are closed, now.
+func (fs *filesystem) harvestAll() {
+	fs.ripeMu.Lock()
+	for in := range fs.ripening {
+		fs.ripening[in] = time.Time{}
+	}
+	fs.ripeMu.Unlock()
+	fs.harvest()
+}
+
+// harvest publishes the new files whose moment has come.
+func (fs *filesystem) harvest() {
+	now := time.Now()
+	var due []*inode
+	next := time.Duration(0)
+	fs.ripeMu.Lock()
+	for in, t := range fs.ripening {
+		if t.After(now) {
+			next = max(next, t.Sub(now))
+		} else if len(due) < maxPublished {
+			due = append(due, in)
+			delete(fs.ripening, in)
+		}
+	}
+	if len(fs.ripening) > 0 {
+		fs.later(next, fs.harvest)
+	}
+	fs.ripeMu.Unlock()
+	for in, err := range fs.publishNew(due) {
+		fs.log.Error("publish a new file", "name", in.name, "err", err)
+		fs.later(quiet, func() { fs.ripen(in) })
+	}
+}
+
+// publishNew brings new files into the folder in one batch, and reports those
+// that could not be.
+func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
+	failed := map[*inode]error{}
+	// Objects are stored before the names are locked.
+	for _, in := range list {
+		in.mu.Lock()
+		if s := in.sess; s != nil && !in.bound && !in.gone && s.stored == nil {
+			if _, err := fs.content(in, s); err != nil {
+				failed[in] = err
+			}
+		}
+		in.mu.Unlock()
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	var rest []*inode
+	for _, in := range list {
+		if failed[in] == nil {
+			rest = append(rest, in)
+		}
+	}
+	for in, err := range fs.publishNewLocked(rest) {
+		failed[in] = err
+	}
+	return failed
+}
+
+// publishNewLocked is publishNew for who holds filesystem.mu already.
+func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
+	failed := map[*inode]error{}
+	type made struct {
+		in   *inode
+		c    crdt.NewContent
+		node crdt.NodeID
+		v    crdt.Version
+	}
+	var out []made
+	for _, in := range list {
+		in.mu.Lock()
+		if in.bound || in.gone || in.parent == nil || in.sess != nil && (!in.sess.closed || in.sess.storing != nil) {
+			in.mu.Unlock()
+			continue
+		}
+		c := crdt.NewContent{Text: in.text, Object: in.object.Object}
+		if in.sess != nil {
+			var err error
+			if c, err = fs.content(in, in.sess); err != nil {
+				failed[in] = err
+				in.mu.Unlock()
+				continue
+			}
+		}
+		out = append(out, made{in: in, c: c})
+	}
+	defer func() {
+		for _, m := range out {
+			m.in.mu.Unlock()
+			fs.release(m.in)
+		}
+	}()
+	if len(out) == 0 {
+		return failed
+	}
+	err := fs.update(func(tx *crdt.Tx) error {
+		for i := range out {
+			m := &out[i]
+			in := m.in
+			var err error
+			if m.node, m.v, err = tx.Create(in.parent.node, in.name, in.draft.mode, m.c); err != nil {
+				failed[in] = err
+				continue
+			}
+			for k, v := range in.draft.xattrs {
+				if err := tx.SetXattr(m.node, k, v); err != nil {
+					fs.log.Warn("attribute of a new file", "name", in.name, "attribute", k, "err", err)
+				}
+			}
+			if !in.draft.mtime.IsZero() {
+				if err := tx.SetMtime(m.node, in.draft.mtime); err != nil {
+					fs.log.Warn("time of a new file", "name", in.name, "err", err)
+				}
+			}
+		}
+		return nil
+	})
+	for _, m := range out {
+		if err != nil {
+			failed[m.in] = err
+		}
+		if failed[m.in] == nil {
+			fs.placed(m.in, m.node, m.c, m.v)
+		}
+	}
+	return failed
+}
+
+// placed makes a new file's inode show the node that it became. The caller
+// holds filesystem.mu and in.mu.
+func (fs *filesystem) placed(in *inode, node crdt.NodeID, c crdt.NewContent, v crdt.Version) {
+	fs.hide(in)
+	early := in.draft.early
+	in.draft = draft{}
+	fs.bind(in, node)
+	now := time.Now()
+	for _, r := range early {
+		fs.reads.read(r.wait(), node, v, now)
+	}
+	if s := in.sess; s != nil {
+		fs.saved(in, s, c, v)
+		return
+	}
+	mtime := in.mtime
+	if err := fs.show(in, crdt.Content{Version: v, Text: c.Text, Object: c.Object}); err != nil {
+		fs.log.Error("show a new file", "name", in.name, "err", err)
+	}
+	in.keepTime(v, mtime)
+}
