@@ -2,6 +2,7 @@ package fs
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,8 +19,8 @@ import (
 // overwrite the changes. It does not: its save is merged. So while a process has
 // an unsaved buffer it goes on seeing the time and size of the version it read,
 // until it reads again or saves. Attributes of such a file are asked for each
-// time; whether there is an unsaved buffer, vim's swap file and the lock link of
-// emacs tell. Both are local files (local.go).
+// time; whether there is an unsaved buffer, the swap files of vim and neovim and
+// the lock link of emacs tell; nano is always answered so, it never reloads.
 
 // guard is what one process goes on seeing.
 type guard struct {
@@ -80,7 +81,7 @@ func (fs *filesystem) guardAttr(in *inode, who *caller, out *fuse.Attr) {
 		return
 	}
 	info, err := fs.folder.Get(in.node)
-	if err != nil || !slices.Contains(fs.unsaved(info), who.pid) {
+	if err != nil || !slices.Contains(fs.unsaved(info), who.pid) && !neverReloads(who.pid) && !swapsElsewhere(who.pid, info.Name) {
 		return
 	}
 	out.Size = uint64(g.size)
@@ -112,6 +113,38 @@ func (fs *filesystem) unsaved(info crdt.Info) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// neverReloads tells whether a process looks at a file it has read only to warn
+// before it saves: nano keeps no trace of unsaved changes unless told to lock.
+func neverReloads(pid int) bool {
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return err == nil && strings.TrimSpace(string(comm)) == "nano"
+}
+
+// swapsElsewhere tells whether a process has an open swap file with unsaved
+// changes of a file of that name outside of the file's directory, where neovim
+// puts them, and vim if told to.
+func swapsElsewhere(pid int, name string) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range list {
+		path := filepath.Join(dir, e.Name())
+		target, err := os.Readlink(path)
+		if err != nil {
+			continue
+		}
+		// %the%whole%path.swp, or the file's own name
+		base := filepath.Base(target)
+		base = base[strings.LastIndexByte(base, '%')+1:]
+		if swapOf("."+strings.TrimPrefix(base, ".")) == name && swapOwner(path) == pid {
+			return true
+		}
+	}
+	return false
 }
 
 // The first block of vim's swap file: the process at 24, and at 1007 whether
