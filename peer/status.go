@@ -201,25 +201,3 @@ func samePeers(a, b []wire.Peer) bool {
 		return p.Device == q.Device && p.Linked == q.Linked && slices.Equal(p.Addrs, q.Addrs)
 	})
 }
-
-// takePeers notes where others are; only devices of the folder are of interest.
-func (s *session) takePeers(m *wire.Peers) {
-	linked := map[crdt.Device]bool{}
-	for _, p := range m.Peers {
-		if p.Device == s.n.id.device || !s.f.Admitted(p.Device) {
-			continue
-		}
-		if p.Linked {
-			linked[p.Device] = true
-		}
-		s.n.learn(s.n.remote(p.Device), p.Addrs...)
-	}
-	s.mu.Lock()
-	s.linkedTo = linked
-	s.mu.Unlock()
-	s.f.each(func(o *session) {
-		if o != s {
-			o.kick(dirtyPeers)
-		}
-	})
-}
