@@ -14,7 +14,7 @@ import (
 	"github.com/sheaf-fs/sheaf/peer/wire"
 )
 
-// entryOf is one address of a device.
+// bookAddr is one address of a device.
 type bookAddr struct {
 	Addr string `cbor:"1,keyasint"`
 	Good int64  `cbor:"2,keyasint,omitempty"` // unix seconds of the last connection over it; 0: hearsay
