@@ -44,6 +44,8 @@ var (
 	vimAlarms = []string{"WARNING", "really want to write", "E13:", "E139:", "E166:", "E212:", "E514:", "W11:", "W12:", "W13:", "(y/n)", "Press ENTER", "Swap file"}
 	editors   = map[string]editor{
 		"vim auto": vim("auto"), "vim no": vim("no"), "vim yes": vim("yes"),
+		"neovim": {argv: []string{"nvim", "--clean", "-c", "set shortmess+=I"},
+			bottom: "Go", line: ":%d\ro", typed: "\x1b", save: ":w\r", quit: ":q\r", saved: "written", alarms: vimAlarms},
 		"nano": {argv: []string{"nano", "--ignorercfiles"}, bottom: "\x1b/", line: "\x1bg%d\r\x05\r", save: "\x0f\r", quit: "\x18",
 			saved: "Wrote ", alarms: []string{"modified", "Save anyway", "changed on disk", "overwrite", "(Y/N)", "Yes", "Error"}},
 		"emacs": {argv: []string{"emacs", "-nw", "-Q", "--eval", "(setq inhibit-startup-screen t)"}, bottom: "\x1b>", ended: "\r", line: "\x1bgg%d\r\x05\r",
@@ -58,7 +60,7 @@ func vim(backupcopy string) editor {
 }
 
 // Editors are the names of the editors that Edit knows.
-func Editors() []string { return []string{"vim auto", "vim no", "vim yes", "nano", "emacs"} }
+func Editors() []string { return []string{"vim auto", "vim no", "vim yes", "neovim", "nano", "emacs"} }
 
 // Edit opens a file of the folder in an editor, and returns once the screen shows
 // shown, a piece of the file's text.
