@@ -73,6 +73,9 @@ func (c *client) request(ctx context.Context, method, path string, body any) (*h
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	// Servers close idle connections at any moment. This, which is not sent, lets
+	// net/http send a request again that met one before it had an answer.
+	req.Header["Idempotency-Key"] = nil
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}

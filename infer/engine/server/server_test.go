@@ -220,6 +220,31 @@ func TestWaitsForAModelThatLoads(t *testing.T) {
 	}
 }
 
+// A server may close a connection just when the next request is on it.
+func TestConnectionClosedWhileIdle(t *testing.T) {
+	f := &fake{kind: OpenAI, more: map[string]any{
+		"/props":    map[string]any{"default_generation_settings": map[string]any{"n_ctx": 3000}},
+		"/tokenize": map[string]any{"tokens": []int{1}},
+	}}
+	requests := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests++; requests > 2 && r.URL.Path == "/tokenize" && requests%2 == 0 {
+			if c, _, err := w.(http.Hijacker).Hijack(); err == nil {
+				c.Close()
+			}
+			return
+		}
+		f.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	s := session(t, srv.URL, Options{})
+	for range 6 {
+		if n, err := s.Count(t.Context(), "x"); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
+	}
+}
+
 func TestCancelBeforeTheAnswer(t *testing.T) {
 	asked := make(chan struct{})
 	f := &fake{kind: OpenAI, chat: func(_ http.ResponseWriter, r *http.Request) { close(asked); <-r.Context().Done() }}
