@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"strings"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/infer/conversation"
@@ -36,7 +37,7 @@ func (g given) compare(o given) int {
 // settle takes back this device's answers where others stand.
 func (w *watcher) settle(f *file) {
 	c, err := w.f.Content(f.node)
-	if err != nil || c.Object != nil || len(rivals(conversation.Parse(c.Text))) == 0 {
+	if err != nil || c.Object != nil || len(latest(conversation.Parse(c.Text))) < 2 {
 		return
 	}
 	c, spans, err := w.f.Blame(f.node)
@@ -44,33 +45,32 @@ func (w *watcher) settle(f *file) {
 		return
 	}
 	conv := conversation.Parse(c.Text)
-	for _, turns := range rivals(conv) {
-		answers := attribute(c.Text, conv, turns, spans)
-		for _, a := range answers {
-			if a.by != w.s.home.Device() || !w.yields(f, a, answers) {
-				continue
-			}
-			if f.job != nil {
-				// The one that is being written is the one that is not ended.
-				if a.state.Active() {
-					f.job.cancel(errSecond)
-				}
-				continue
-			}
-			w.takeBack(f, c, conv, spans, a)
-			f.check = f.check.Add(1) // the text has changed: look again at once
-			return
+	answers := attribute(c.Text, conv, latest(conv), spans)
+	for _, a := range answers {
+		if a.by != w.s.home.Device() || !w.yields(f.node, conv, a, answers) {
+			continue
 		}
+		if f.job != nil {
+			// The one that is being written is the one that is not ended.
+			if a.state.Active() {
+				f.job.cancel(errSecond)
+			}
+			continue
+		}
+		w.takeBack(f, c, conv, spans, a)
+		f.check = time.Now() // the text is another now: look again
+		return
 	}
 }
 
 // yields tells whether a has to go.
-func (w *watcher) yields(f *file, a given, all []given) bool {
+func (w *watcher) yields(node crdt.NodeID, conv *conversation.File, a given, all []given) bool {
 	for _, o := range all {
-		if o.event == a.event || !o.whole || !w.apart(f.node, a.event, o.event) {
+		if o.event == a.event || !o.whole || !w.apart(node, a.event, o.event) {
 			continue
 		}
-		if o.compare(a) < 0 || !a.whole && !a.state.Active() {
+		better := o.compare(a) < 0 || !a.whole && !a.state.Active()
+		if better && (adjacent(conv, a.turn, o.turn) || w.sameQuestion(node, conv, a, o)) {
 			return true
 		}
 	}
@@ -82,25 +82,54 @@ func (w *watcher) apart(node crdt.NodeID, a, b crdt.EventID) bool {
 	return !w.f.Covers(node, crdt.Version{a}, crdt.Version{b}) && !w.f.Covers(node, crdt.Version{b}, crdt.Version{a})
 }
 
-// rivals are the answers that stand below one question, where there are several.
-func rivals(conv *conversation.File) (groups [][]int) {
-	var group []int
-	end := func() {
-		if len(group) > 1 {
-			groups = append(groups, group)
-		}
-		group = nil
-	}
+// latest are the last answers: older ones have been settled.
+func latest(conv *conversation.File) (turns []int) {
 	for i, t := range conv.Turns {
-		switch {
-		case t.Role == conversation.Model:
-			group = append(group, i)
-		case conv.Says(i):
-			end()
+		if t.Role == conversation.Model {
+			turns = append(turns, i)
 		}
 	}
-	end()
-	return groups
+	return turns[max(0, len(turns)-8):]
+}
+
+// adjacent tells whether nobody says anything between two answers.
+func adjacent(conv *conversation.File, a, b int) bool {
+	for i := min(a, b) + 1; i < max(a, b); i++ {
+		if conv.Turns[i].Role == conversation.Person && conv.Says(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameQuestion tells whether two answers were begun for one question, though
+// people have written between them since.
+func (w *watcher) sameQuestion(node crdt.NodeID, conv *conversation.File, a, b given) bool {
+	qa, qb := w.questionOf(node, a), w.questionOf(node, b)
+	n := 0
+	for i, t := range conv.Turns {
+		if t.Role == conversation.Person && conv.Text(i) == qa {
+			n++
+		}
+	}
+	return qa != "" && qa == qb && n == 1
+}
+
+// questionOf is the question that stood above an answer when it was begun.
+func (w *watcher) questionOf(node crdt.NodeID, g given) string {
+	c, err := w.f.ContentAt(node, crdt.Version{g.event})
+	if err != nil || c.Object != nil {
+		return ""
+	}
+	conv := conversation.Parse(c.Text)
+	for i := len(conv.Turns) - 1; i >= 0; i-- {
+		if t := conv.Turns[i]; t.Role == conversation.Model && t.Label.State.Active() {
+			if q := conv.Question(i); q >= 0 {
+				return conv.Text(q)
+			}
+		}
+	}
+	return ""
 }
 
 // attribute finds out who wrote the answers. Those that people typed are left out.
