@@ -36,15 +36,15 @@ func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base
 		return fs.infer(node, s, c.Text)
 	}
 	if own := until(fs.reads.of(w.process, node), s.begun); len(own) > 0 {
-		return base{version: fs.choose(node, own, s.begun, c.Text)}
+		return base{version: fs.choose(node, own, s.begun, c.Text, true)}
 	}
 	for _, p := range w.ancestors {
 		if r := until(fs.reads.of(p, node), s.begun); len(r) > 0 {
-			return base{version: fs.choose(node, r, s.begun, c.Text)}
+			return base{version: fs.choose(node, r, s.begun, c.Text, false)}
 		}
 	}
 	if r := until(fs.reads.ofGroup(w.group, node), s.begun); len(r) > 0 {
-		return base{version: fs.choose(node, r, s.begun, c.Text)}
+		return base{version: fs.choose(node, r, s.begun, c.Text, false)}
 	}
 	return fs.infer(node, s, c.Text)
 }
@@ -58,8 +58,10 @@ func until(list []reading, t time.Time) []reading {
 }
 
 // choose takes the latest reading, unless it was made a moment before the save
-// and an earlier one is at least as near to what was saved.
-func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, saved string) crdt.Version {
+// and an earlier one is at least as near to what was saved. own says that the writer
+// read by itself: who writes what others had read before brings an old version back,
+// while an editor may save a buffer that nobody touched.
+func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, saved string, own bool) crdt.Version {
 	last := list[len(list)-1]
 	if len(list) == 1 || last.saved || begun.Sub(last.at) > reread {
 		return last.version
@@ -67,6 +69,9 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, 
 	earlier := list[len(list)-2]
 	a, errA := fs.folder.ContentAt(node, earlier.version)
 	b, errB := fs.folder.ContentAt(node, last.version)
+	if errA == nil && !own && a.Text == saved {
+		return last.version
+	}
 	if errA != nil || errB != nil || distance(a.Text, saved) <= distance(b.Text, saved) {
 		return earlier.version
 	}

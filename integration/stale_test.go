@@ -2,12 +2,14 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
@@ -117,6 +119,14 @@ func TestStaleSave(t *testing.T) {
 
 		mine, theirs := "a line of A in "+file, "a line of B in "+file
 		open(mine)
+		// Some editors compare whole seconds.
+		opened := time.Now().Unix()
+		rig.Until(t, "the next second", func() error {
+			if time.Now().Unix() == opened {
+				return errors.New("still the same one")
+			}
+			return nil
+		})
 		// B rewrites a word in another paragraph and adds a line to the one A is in.
 		changed := lines[other-1] + " reaped"
 		b.Shell(`sed -i -e "$2s/\$/ reaped/" -e "$3a\\
@@ -143,6 +153,16 @@ $4" "$1"`, file, fmt.Sprint(other), fmt.Sprint(theirsAt), theirs)
 		}
 	}
 
+	t.Run("an old text is put back", func(t *testing.T) {
+		// What is in a script counts as one for what it has read, but for this.
+		a.Write("back.txt", "one\ntwo\nthree\n")
+		rig.Sees(t, "back.txt", "one\ntwo\nthree\n", a, b)
+		b.Shell(`sed -i s/three/THREE/ back.txt`)
+		rig.Sees(t, "back.txt", "one\ntwo\nTHREE\n", a)
+		a.Write("back.txt", "one\ntwo\nthree\n")
+		rig.Sees(t, "back.txt", "one\ntwo\nthree\n", a, b)
+	})
+
 	editors := rig.Editors()
 	if rig.Small() {
 		editors = editors[2:3]
@@ -155,6 +175,26 @@ $4" "$1"`, file, fmt.Sprint(other), fmt.Sprint(theirsAt), theirs)
 				e = a.On(t).Edit(name, file, "1.1 ")
 				e.InsertUnder(mineAt, line)
 			}, func() { e.Save() })
+			e.Quit()
+			names(t, file)
+		})
+	}
+	// The other device's change comes before the first key is typed. Emacs asks here, with
+	// reason (docs/editors.md).
+	for i, name := range []string{"vim auto", "nano"} {
+		if rig.Small() {
+			break
+		}
+		t.Run(name+", typed later", func(t *testing.T) {
+			file := fmt.Sprintf("later%d.txt", i)
+			var e *rig.Editor
+			var line string
+			stale(t, file, func(l string) {
+				e, line = a.On(t).Edit(name, file, "1.1 "), l
+			}, func() {
+				e.InsertUnder(mineAt, line)
+				e.Save()
+			})
 			e.Quit()
 			names(t, file)
 		})
