@@ -310,6 +310,13 @@ func (fs *filesystem) returned(node crdt.NodeID) {
 	}
 }
 
+// Saved tells whether a notice of a folder is of what a program did in a mount,
+// by the notice's origin.
+func Saved(o any) bool {
+	_, ok := o.(*origin)
+	return ok
+}
+
 // origin marks the folder's notices of changes made by this mount.
 type origin struct {
 	fs    *filesystem

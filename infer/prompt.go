@@ -94,15 +94,7 @@ func (p prompt) fit(ctx context.Context, s engine.Session) (fitted, error) {
 		taken += costs[from]
 	}
 	left -= taken
-	for _, src := range p.sources {
-		kept, cost, why := b.source(src, left)
-		if why != "" {
-			out.left = append(out.left, sources.Left{Path: src.Name(), Why: why})
-			continue
-		}
-		left -= cost
-		out.read = append(out.read, kept)
-	}
+	out.read, left = b.sources(p.sources, left, &out.left)
 	for from > 0 && costs[from-1] <= left {
 		from--
 		left -= costs[from]
@@ -122,15 +114,21 @@ func (p prompt) fit(ctx context.Context, s engine.Session) (fitted, error) {
 		if err != nil || n+room <= size {
 			return out, err
 		}
-		switch k := len(out.read) - 1; {
-		case from < len(old):
+		if from < len(old) {
 			from++
-		case k >= 0:
-			out.left = append(out.left, sources.Left{Path: out.read[k].Name(), Why: "no room"})
-			out.read = out.read[:k]
-		default:
+			continue
+		}
+		k := len(out.read) - 1
+		if k < 0 {
 			return out, &engine.Error{Model: s.Info().Name, Kind: engine.ErrContextFull}
 		}
+		src := out.read[k]
+		out.read = out.read[:k]
+		if less, _ := b.cut(src, b.count(frame(src, b.raw))-(n+room-size)-spare); src.Named && less.Text != "" {
+			out.read = append(out.read, less)
+			continue
+		}
+		out.left = append(out.left, sources.Left{Path: src.Name(), Why: "no room"})
 	}
 }
 
@@ -151,41 +149,83 @@ func (b *budget) count(text string) int {
 	return n
 }
 
-// source cuts a source to what is left. Only files that were named by
-// themselves are read in part.
-func (b *budget) source(src sources.Source, left int) (sources.Source, int, string) {
-	none := fmt.Sprintf("no room: %d tokens are left", max(left, 0))
-	if left < leastCut {
-		return src, 0, none
+// sources chooses what is read of the sources: those that were named by
+// themselves come first, and where they do not fit as a whole share what the
+// others leave; then what is in directories and matches patterns, as it fits.
+func (b *budget) sources(all []sources.Source, left int, out *[]sources.Left) (read []sources.Source, rest int) {
+	if len(all) == 0 {
+		return nil, left
 	}
-	// No token is longer than this, or a file of them is not worth reading.
-	whole := len(src.Text) <= 24*left
-	if whole {
-		n := b.count(frame(src, b.raw))
-		if n <= left {
-			return src, n, ""
+	left -= b.count(filesIntro) + turnCost
+	leave := func(s sources.Source, cost int) {
+		why := fmt.Sprintf("no room: %d tokens are left", max(left, 0))
+		if cost > 0 {
+			why = fmt.Sprintf("no room: it takes %d tokens, %d are left", cost, max(left, 0))
 		}
-		none = fmt.Sprintf("no room: it takes %d tokens, %d are left", n, left)
+		*out = append(*out, sources.Left{Path: s.Name(), Why: why})
 	}
-	if !src.Named {
-		return src, 0, none
+	var large, others []sources.Source
+	for _, s := range all {
+		if !s.Named {
+			others = append(others, s)
+			continue
+		}
+		if cost, ok := b.whole(s, left); ok {
+			read, left = append(read, s), left-cost
+		} else {
+			large = append(large, s)
+		}
 	}
-	lo, hi, cost := 0, strings.Count(src.Text, "\n"), 0
-	if !whole {
-		hi = strings.Count(src.Text[:24*left], "\n")
+	for i, s := range large {
+		part, cost := b.cut(s, left/(len(large)-i))
+		if part.Text == "" {
+			leave(s, 0)
+			continue
+		}
+		read, left = append(read, part), left-cost
 	}
+	for _, s := range others {
+		cost, ok := b.whole(s, left)
+		if !ok {
+			leave(s, cost)
+			continue
+		}
+		read, left = append(read, s), left-cost
+	}
+	return read, left
+}
+
+// No token is longer than this, or a file of them is not worth reading.
+const longToken = 24 // bytes
+
+// whole returns what a source costs, 0 for far too much, and whether there is
+// room for it.
+func (b *budget) whole(s sources.Source, left int) (cost int, ok bool) {
+	if left < leastCut || len(s.Text) > longToken*left {
+		return 0, false
+	}
+	cost = b.count(frame(s, b.raw)) + 2
+	return cost, cost <= left
+}
+
+// cut returns the first lines of a source that there is room for, empty if none.
+func (b *budget) cut(s sources.Source, left int) (part sources.Source, cost int) {
+	if left < leastCut {
+		return sources.Source{}, 0
+	}
+	lo, hi := 0, strings.Count(s.Text[:min(len(s.Text), longToken*left)], "\n")
 	for lo < hi && b.err == nil {
 		mid := (lo + hi + 1) / 2
-		if n := b.count(frame(src.Head(mid), b.raw)); n <= left {
+		if n := b.count(frame(s.Head(mid), b.raw)) + 2; n <= left {
 			lo, cost = mid, n
 		} else {
 			hi = mid - 1
 		}
 	}
 	if lo == 0 {
-		return src, 0, none
+		return sources.Source{}, 0
 	}
-	return src.Head(lo), cost, ""
+	return s.Head(lo), cost
 }
 
 // turns makes the engine's turns: the files stand before the first words, in
