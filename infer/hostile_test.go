@@ -34,6 +34,7 @@ var hostile = map[string]string{
 func TestHostileContext(t *testing.T) {
 	for name, text := range hostile {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := one(t)
 			d.says("An answer.")
 			d.save("secret.md", nil, "SECRET\n")
@@ -65,6 +66,7 @@ func TestHostileContext(t *testing.T) {
 func TestHostileAnswer(t *testing.T) {
 	for name, text := range hostile {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d := one(t)
 			d.save("secret.md", nil, "SECRET\n")
 			var pieces []string

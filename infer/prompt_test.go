@@ -48,7 +48,7 @@ func TestFit(t *testing.T) {
 	}{
 		"all":             {4096, prompt{said: said(5), sources: []sources.Source{source("b", 2), source("a", 2)}}, "b a", "", 0},
 		"oldest first":    {400, prompt{said: said(21)}, "", "", 14},
-		"turns for files": {1000, prompt{said: said(41), sources: []sources.Source{source("a", 90)}}, "a", "", 32},
+		"turns for files": {1000, prompt{said: said(41), sources: []sources.Source{source("a", 90)}}, "a", "", 34},
 		"cut":             {1000, prompt{said: said(1), sources: []sources.Source{source("a", 4000), source("b", 2)}}, "b a:1-137", "", 0},
 		"not cut":         {1000, prompt{said: said(1), sources: []sources.Source{source("dir/a", 400), source("b", 2)}}, "b", "dir/a (no room: it takes 1820 tokens, 640 are left)", 0},
 		"said before":     {4096, prompt{said: said(1), left: []sources.Left{{Path: "x", Why: "not text"}}}, "", "x (not text)", 0},
