@@ -494,7 +494,7 @@ func TestWait(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	late := make(chan error, 1)
-	h = a.holds("x")
+	a.holds("x")
 	a.edit("q.ask", func(s string) string { return s + "Q2\n" })
 	go func() { _, err := a.s.Wait(context.Background(), a.f, "q.ask"); late <- err }()
 	a.untilText("q.ask", "Q2\n\n## Model")
