@@ -3,10 +3,11 @@ package crdt
 import (
 	"crypto/rand"
 	"crypto/subtle"
-	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"time"
 
 	"github.com/zeebo/blake3"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // inviteFor is how long a ticket can be used.

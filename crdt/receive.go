@@ -81,7 +81,12 @@ func (f *Folder) Receive(entries []*feed.Entry) (int, error) {
 			bad[i] = fail("receive", e.Feed.String(), ErrEntry, errors.New("of another folder"))
 			continue
 		}
-		g.Go(func() error { bad[i] = e.Verify(); return nil })
+		g.Go(func() error {
+			if !fault.On("crdt-trust-signatures") {
+				bad[i] = e.Verify()
+			}
+			return nil
+		})
 	}
 	g.Wait()
 

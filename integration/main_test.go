@@ -122,6 +122,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestOffline", "crdt-every-save-differs", "2 times"},
 	{"TestBulk", "blob-start-over", "came over the wire"},
 	{"TestStrangers", "crdt-reuse-tickets", "a stranger got in"},
+	{"TestHostileMember", "crdt-trust-signatures", "a names b"},
 	{"TestKilledDaemon", "crdt-forget-pending", "lost:"},
 	{"TestPowerLoss", "kv-skip-sync", "lost:"},
 	{"TestRestoredHome", "crdt-refuse-own", "0 times"},

@@ -147,3 +147,50 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("a shares with %d devices: %s", n, fmt.Sprint(s.Folders[0].Devices))
 	}
 }
+
+// TestHostileMember: a device that was let in sends what no device may. It is refused
+// and named; the others live, and lose nothing.
+func TestHostileMember(t *testing.T) {
+	for _, f := range []struct{ fault, says string }{
+		{"peer-forges", "signature"},
+		{"peer-babbles", "malformed"},
+		{"peer-floods", "are allowed"},
+	} {
+		t.Run(f.fault, func(t *testing.T) {
+			t.Parallel()
+			a, b := rig.NewDevice(t, "a", nil), rig.NewDevice(t, "b", nil)
+			a.Init()
+			a.Write("mine.txt", "mine\n")
+			ticket := a.Invite()
+			b.Faulty(f.fault)
+			if r := b.Try("join", "--device", "b", "--timeout", "3s", ticket, b.Point); r.Code != 0 && r.Code != 7 {
+				t.Fatal(r)
+			}
+			pid := a.PID()
+			b.Write("bad.txt", "never\n")
+			rig.Until(t, "a names b", func() error {
+				s, err := a.Status()
+				if err != nil {
+					return err
+				}
+				for _, d := range s.Folders[0].Devices {
+					if d.Name == "b" && strings.Contains(d.LastError, f.says) {
+						return nil
+					}
+				}
+				return fmt.Errorf("%+v", s.Folders[0].Devices)
+			})
+			if out := a.Shell("ls"); out != "mine.txt\n" {
+				t.Errorf("a has %q", out)
+			}
+			if now := a.PID(); now != pid {
+				t.Errorf("the daemon died of it: process %d, now %d", pid, now)
+			}
+			// What b wrote is still b's; once it behaves, all is shared.
+			rig.Sees(t, "bad.txt", "never\n", b)
+			b.Sheaf("down")
+			b.Behaves().Sheaf("up")
+			rig.Sees(t, "bad.txt", "never\n", a, b)
+		})
+	}
+}

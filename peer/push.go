@@ -97,7 +97,7 @@ func (s *session) sendEntries(es []*feed.Entry) error {
 		m := &wire.Entries{}
 		size, k := 0, 0
 		for ; k < len(es) && k < wire.MaxEntries; k++ {
-			b := es[k].Bytes()
+			b := spoil(es[k].Bytes())
 			if k > 0 && size+len(b) > wire.BatchSize {
 				break
 			}

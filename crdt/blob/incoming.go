@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"io"
 	"io/fs"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
 	"lukechampine.com/blake3/bao"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // checkpointBytes is how much may be received before what was received is made durable:

@@ -2,11 +2,12 @@ package guardian
 
 import (
 	"fmt"
-	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // Op is what a poke pretends that a local program did.

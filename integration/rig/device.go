@@ -66,6 +66,12 @@ func (d *Device) Faulty(names ...string) *Device {
 	return d
 }
 
+// Behaves makes the device use the shipped binary again.
+func (d *Device) Behaves() *Device {
+	d.bin, d.Env = os.Getenv(binEnv), nil
+	return d
+}
+
 // Command prepares a program on this device: in its network, with its home.
 func (d *Device) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	argv = d.ns.wrap(argv)

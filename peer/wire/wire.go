@@ -16,6 +16,8 @@ import (
 	"io"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // ALPN names the language and its version during the TLS handshake.
@@ -71,7 +73,7 @@ func (w *Writer) Write(m Message) error {
 	}
 	b := w.buf.Bytes()
 	k := m.kind()
-	if n := len(b) - headerLen; n > kinds[k].limit {
+	if n := len(b) - headerLen; n > kinds[k].limit && !fault.On("peer-floods") {
 		return fmt.Errorf("write %T: %d bytes, at most %d are allowed", m, n, kinds[k].limit)
 	}
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))

@@ -19,7 +19,6 @@ package kv
 import (
 	"errors"
 	"fmt"
-	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -29,6 +28,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // Kinds of errors; test for them with errors.Is.

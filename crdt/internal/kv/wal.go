@@ -2,7 +2,6 @@ package kv
 
 import (
 	"errors"
-	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // walFS is the filesystem that Pebble sees: the one below, except that its write-ahead log
