@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -52,12 +53,7 @@ func (l Left) String() string { return l.Path + " (" + l.Why + ")" }
 
 // Documents reads the text of a document; ok is false for a kind it does not know.
 type Documents interface {
-	Text(ctx context.Context, name string, file ReaderAt, size int64) (text string, ok bool, err error)
-}
-
-// ReaderAt is what a document is read from.
-type ReaderAt interface {
-	ReadAt(p []byte, off int64) (int, error)
+	Text(ctx context.Context, name string, f *os.File) (text string, ok bool, err error)
 }
 
 // Folder is where sources are looked for.

@@ -111,7 +111,7 @@ func (g *gathering) object(p string, o crdt.Object) (text string, whole bool, wh
 	}
 	defer f.Close()
 	if g.Documents != nil && o.Size <= MaxObject {
-		text, ok, err := g.Documents.Text(g.ctx, path.Base(p), f, o.Size)
+		text, ok, err := g.Documents.Text(g.ctx, path.Base(p), f)
 		switch {
 		case err != nil:
 			return "", false, err.Error()

@@ -12,6 +12,7 @@ import (
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/cmd/internal/daemon"
 	"github.com/sheaf-fs/sheaf/fs/guardian"
+	"github.com/sheaf-fs/sheaf/infer/document"
 	"github.com/sheaf-fs/sheaf/infer/engine/llama"
 )
 
@@ -89,6 +90,22 @@ func (a *app) engineCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return llama.Run(a.stdin, a.stdout)
+		},
+	}
+}
+
+func (a *app) documentCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "document KIND",
+		Short:  "Read the text of a document on stdin (started by the daemon)",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f, ok := a.stdin.(*os.File)
+			if !ok {
+				return errors.New("stdin is not a file")
+			}
+			return document.Run(args[0], f, a.stdout)
 		},
 	}
 }
