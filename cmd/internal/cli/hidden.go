@@ -82,12 +82,17 @@ func (a *app) guardianCommand() *cobra.Command {
 	}
 }
 
+// homeless lets a command run without a home: it gets no environment to find one in.
+func homeless(*cobra.Command, []string) error { return nil }
+
 func (a *app) engineCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "engine",
 		Short:  "Run a model (started by the daemon)",
 		Hidden: true,
 		Args:   cobra.NoArgs,
+
+		PersistentPreRunE: homeless,
 		RunE: func(*cobra.Command, []string) error {
 			return llama.Run(a.stdin, a.stdout)
 		},
@@ -100,6 +105,8 @@ func (a *app) documentCommand() *cobra.Command {
 		Short:  "Read the text of a document on stdin (started by the daemon)",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
+
+		PersistentPreRunE: homeless,
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, ok := a.stdin.(*os.File)
 			if !ok {
