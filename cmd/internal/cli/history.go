@@ -32,13 +32,30 @@ func (a *app) logCommand() *cobra.Command {
 				return a.printJSON(r)
 			}
 			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			for _, v := range r.Revisions {
+			for _, v := range gather(r.Revisions) {
+				who := v.Device
+				if v.Author != "" {
+					who = v.Author
+				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t+%d -%d\t%s\t%s\n",
-					short(v.Version), v.Time.Local().Format(time.DateTime), v.Op, v.Added, v.Removed, v.Device, v.Path)
+					short(v.Version), v.Time.Local().Format(time.DateTime), v.Op, v.Added, v.Removed, who, v.Path)
 			}
 			return w.Flush()
 		},
 	}
+}
+
+// gather makes one step of the many in which a model writes an answer.
+func gather(revs []control.Revision) (out []control.Revision) {
+	for _, v := range revs {
+		if n := len(out) - 1; n >= 0 && v.Author != "" && v.Author == out[n].Author && v.Device == out[n].Device && v.Op == out[n].Op {
+			out[n].Added += v.Added
+			out[n].Removed += v.Removed
+			continue
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 func (a *app) exportCommand() *cobra.Command {

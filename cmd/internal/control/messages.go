@@ -163,6 +163,7 @@ type LogReply struct {
 type Revision struct {
 	Version string    `json:"version"`
 	Device  string    `json:"device"`
+	Author  string    `json:"author,omitempty"` // who wrote on the device, if not its person: a model
 	Time    time.Time `json:"time"`
 	Op      string    `json:"op"`
 	Path    string    `json:"path"`

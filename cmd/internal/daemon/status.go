@@ -204,7 +204,7 @@ func (d *daemon) history(_ context.Context, r control.PathRequest, _ func(string
 	reply := control.LogReply{Path: r.Path, Revisions: []control.Revision{}}
 	for _, v := range revs {
 		reply.Revisions = append(reply.Revisions, control.Revision{
-			Version: v.Version.String(), Device: v.DeviceName, Time: v.Time, Op: v.Op,
+			Version: v.Version.String(), Device: v.DeviceName, Author: v.Author, Time: v.Time, Op: v.Op,
 			Path: v.Path, Added: v.Added, Removed: v.Removed,
 		})
 	}
