@@ -32,7 +32,11 @@ func newDevice(t testing.TB, name string) *device {
 		t.Fatal(err)
 	}
 	d.home = h
-	t.Cleanup(func() { d.home.Close() })
+	t.Cleanup(func() {
+		if d.home != nil { // nil if opening it again failed
+			d.home.Close()
+		}
+	})
 	return d
 }
 

@@ -270,20 +270,39 @@ func (d *device) crash() {
 	d.open(id)
 }
 
-// copyHome copies the home as it is now, open.
+// copyHome copies the home as it is now, open. A copy is made file by file, so it is of one
+// moment only if nothing was written meanwhile: what is pending is synced soon, then it rests.
 func (d *device) copyHome(name string) string {
 	d.t.Helper()
-	for try := 0; ; try++ {
+	var err error
+	for range 50 {
 		dir := filepath.Join(d.scratch, fmt.Sprintf("%s-%d", name, rand.Uint64()))
-		err := os.CopyFS(dir, os.DirFS(d.dir))
-		if err == nil {
+		before := d.fingerprint()
+		if err = os.CopyFS(dir, os.DirFS(d.dir)); err == nil && d.fingerprint() == before {
 			return dir
 		}
 		// The database may remove a file of its own meanwhile.
-		if !errors.Is(err, fs.ErrNotExist) || try == 20 {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			d.t.Fatal(err)
 		}
+		os.RemoveAll(dir)
 	}
+	d.t.Fatalf("%s does not come to rest: %v", d.dir, err)
+	return ""
+}
+
+// fingerprint tells whether a file of the home was written.
+func (d *device) fingerprint() string {
+	var b strings.Builder
+	filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			if fi, err := e.Info(); err == nil {
+				fmt.Fprintln(&b, path, fi.Size(), fi.ModTime().UnixNano())
+			}
+		}
+		return nil
+	})
+	return b.String()
 }
 
 // settle lets everything through.
