@@ -147,7 +147,7 @@ func (fs *filesystem) publishAppend(in *inode, s *session) error {
 		s.dirty = true
 		return fs.publish(in)
 	}
-	done, err := appendOnce(fs.folder, in.node, s.Mark, b)
+	done, err := appendOnce(fs.folder, &origin{}, in.node, s.Mark, b)
 	if err != nil {
 		return err
 	}
@@ -162,8 +162,9 @@ func (fs *filesystem) publishAppend(in *inode, s *session) error {
 }
 
 // appendOnce appends bytes of a session, unless a process that died since has
-// done so: how much was appended is stored with the operation itself.
-func appendOnce(f *crdt.Folder, node crdt.NodeID, mark uint64, b []byte) (v crdt.Version, err error) {
+// done so: how much was appended is stored with the operation itself. The mount
+// shows it as it does what comes from elsewhere, since it may have been merged.
+func appendOnce(f *crdt.Folder, by any, node crdt.NodeID, mark uint64, b []byte) (v crdt.Version, err error) {
 	name := fmt.Sprintf("append/%x", mark)
 	done, err := appendedBytes(f, name)
 	if err != nil {
@@ -173,7 +174,7 @@ func appendOnce(f *crdt.Folder, node crdt.NodeID, mark uint64, b []byte) (v crdt
 		info, err := f.Get(node)
 		return info.Version, err
 	}
-	err = f.Update(func(tx *crdt.Tx) error {
+	err = f.UpdateAs(by, func(tx *crdt.Tx) error {
 		if v, err = tx.Append(node, b[done:]); err == nil {
 			tx.SetLocal(name, binary.AppendUvarint(nil, uint64(len(b))))
 		}

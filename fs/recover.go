@@ -123,7 +123,7 @@ func (fs *filesystem) recoverAppend(s *session) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if _, err := appendOnce(fs.folder, s.Node, s.Mark, b); err != nil {
+	if _, err := appendOnce(fs.folder, nil, s.Node, s.Mark, b); err != nil {
 		return fs.setAside(s, "these bytes could not be added to the file: "+err.Error())
 	}
 	return nil

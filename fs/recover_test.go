@@ -199,7 +199,7 @@ func TestAppendOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark := rand.Uint64()
-	if _, err := appendOnce(d.f, info.Node, mark, []byte("b\n")); err != nil {
+	if _, err := appendOnce(d.f, nil, info.Node, mark, []byte("b\n")); err != nil {
 		t.Fatal(err)
 	}
 	j, err := openJournal(sessionsDir(d.home, d.f))
