@@ -112,6 +112,30 @@ func TestSplice(t *testing.T) {
 	}
 }
 
+// One Update may write what it made.
+func TestWriteWhatWasMade(t *testing.T) {
+	a, b := pair(t)
+	var node crdt.NodeID
+	a.update(func(tx *crdt.Tx) error {
+		n, v, err := tx.Create(crdt.Root, "q", 0o644, crdt.NewContent{Text: "one\n"})
+		if err != nil {
+			return err
+		}
+		node = n
+		if _, err = tx.Write(n, v, crdt.NewContent{Text: "one\ntwo\n"}); err != nil {
+			return err
+		}
+		_, err = tx.Append(n, []byte("three\n"))
+		return err
+	})
+	sync(t, a, b)
+	for _, d := range []*device{a, b} {
+		if c, err := d.f.Content(node); err != nil || c.Text != "one\ntwo\nthree\n" {
+			t.Errorf("%q, %v", c.Text, err)
+		}
+	}
+}
+
 // text is what a file held at a version.
 func text(t testing.TB, d *device, node crdt.NodeID, v crdt.Version) string {
 	t.Helper()

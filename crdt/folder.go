@@ -34,7 +34,8 @@ type Folder struct {
 	broken   error // the state in memory may be ahead of the disk
 	closed   bool
 
-	texts texts
+	texts    texts
+	unstored []unstored
 }
 
 // ownFeed is the feed that this device writes.

@@ -79,12 +79,21 @@ func (t *texts) weigh(e *list.Element) {
 	}
 }
 
+// unstored is an event in a batch that is not committed yet: who reads a text
+// before it is must find it here.
+type unstored struct {
+	node    NodeID
+	lineage lineage
+	event   text.Event
+}
+
 // storedText is the value of a text's event: which text it is of, and the
 // event as that text holds it.
 func (f *Folder) storeText(b *kv.Batch, s tree.Stamp, t tree.Op, ev text.Event, l lineage) {
 	// Lamport times order the keys, and so parents before children.
 	k := f.key('t', t.Node[:], be64(s.Lamport), be32(s.Index), t.Event[:])
 	b.Set(k, append(l[:], ev.Encode()...))
+	f.unstored = append(f.unstored, unstored{t.Node, l, ev})
 	if len(ev.Parents) == 0 && len(t.Parents) == 0 && len(ev.Hunks) == 1 && len(ev.Hunks[0]) == 1 {
 		f.storeSize(b, t.Node, t.Event, int64(len(ev.Hunks[0][0].Ins)))
 	}
@@ -148,6 +157,11 @@ func (f *Folder) loadDoc(node NodeID, l lineage) (*text.Doc, error) {
 		}
 		return err
 	})
+	for _, u := range f.unstored {
+		if err == nil && u.node == node && u.lineage == l {
+			late = append(late, u.event)
+		}
+	}
 	// Events that had to wait for a parent may be stored before it.
 	for n := -1; err == nil && len(late) > 0 && n != len(late); {
 		n = len(late)

@@ -116,6 +116,7 @@ func (f *Folder) usable() error {
 // the memory is made anew from what is.
 func (f *Folder) commit(b *kv.Batch) error {
 	err := f.home.db.Commit(b)
+	f.unstored = nil
 	if err == nil {
 		return nil
 	}
