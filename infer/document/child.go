@@ -20,7 +20,9 @@ const (
 // Run is the child process: it reads one document from a file and writes its
 // text to out.
 func Run(kind string, in *os.File, out io.Writer) error {
-	limit(unix.RLIMIT_AS, maxMemory)
+	if limitAddresses {
+		limit(unix.RLIMIT_AS, maxMemory)
+	}
 	limit(unix.RLIMIT_CPU, uint64(maxCPU/time.Second))
 	limit(unix.RLIMIT_FSIZE, 0)
 	limit(unix.RLIMIT_CORE, 0)

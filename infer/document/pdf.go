@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"time"
 
 	"github.com/klippa-app/go-pdfium/references"
 	"github.com/klippa-app/go-pdfium/requests"
@@ -30,7 +29,7 @@ func pdf(in io.ReadSeeker, w *bufio.Writer) error {
 		return err
 	}
 	defer pool.Close()
-	p, err := pool.GetInstance(time.Second)
+	p, err := pool.GetInstance(MaxTime)
 	if err != nil {
 		return err
 	}
