@@ -113,7 +113,8 @@ func BenchmarkSave(b *testing.B) {
 	run := func(b *testing.B, pick func(i int) string, pause time.Duration) {
 		var took []time.Duration
 		buf := make([]byte, 64<<10)
-		for i := range 100 {
+		const warm = 2 // the files were just made: their watchers have been told twice already
+		for i := range warm + 100 {
 			line := fmt.Sprintf("save %d %d\n", time.Now().UnixNano(), i)
 			start := time.Now()
 			if err := save(x.Path(pick(i)), []byte(body+line)); err != nil {
@@ -136,7 +137,9 @@ func BenchmarkSave(b *testing.B) {
 					break
 				}
 			}
-			took = append(took, time.Since(start))
+			if i >= warm {
+				took = append(took, time.Since(start))
+			}
 			time.Sleep(max(0, pause-time.Since(start))) // the pace of the benchmark, not a wait
 		}
 		slices.Sort(took)
