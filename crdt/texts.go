@@ -33,10 +33,8 @@ type sized struct {
 	size    int64
 }
 
-const (
-	maxKeptDocs  = 512
-	maxKeptBytes = 96 << 20
-)
+// maxKeptBytes bounds the memory that texts nobody uses right now may take.
+const maxKeptBytes = 64 << 20
 
 func (t *texts) reset() {
 	t.mu.Lock()
@@ -74,7 +72,7 @@ func (t *texts) weigh(e *list.Element) {
 	k.bytes = k.doc.Memory()
 	t.bytes += k.bytes
 	t.used.MoveToFront(e)
-	for t.used.Len() > 1 && (t.used.Len() > maxKeptDocs || t.bytes > maxKeptBytes) {
+	for t.used.Len() > 1 && t.bytes > maxKeptBytes {
 		t.drop(t.used.Back())
 	}
 }
