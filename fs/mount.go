@@ -22,6 +22,11 @@ type Options struct {
 	Logger  *slog.Logger // nil: nothing is logged
 	Watcher Watcher      // nil: programs that watch files hear nothing of changes from elsewhere
 	Debug   bool         // log every request
+
+	// Answer, if not nil, waits until nothing more is being written into the
+	// file at path by what answers questions in it, and returns what it wrote
+	// last. It is what reading .sheaf/answer/PATH gives; a done ctx ends it.
+	Answer func(ctx context.Context, path string) ([]byte, error)
 }
 
 // The kinds of errors of Mount.
@@ -135,7 +140,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		fs.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if fs.local, err = newLocal(fs.localRootDir, virtual{f, fs.harvestAll}); err != nil {
+	if fs.local, err = newLocal(fs.localRootDir, virtual{f, fs.harvestAll, o.Answer}); err != nil {
 		return nil, err
 	}
 	if fs.journal, err = openJournal(sessionsDir(h, f)); err != nil {

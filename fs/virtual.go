@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // shared, and made up as it is read:
 //
 //	.sheaf/automerge/PATH  the text at PATH as an Automerge document, with its history
+//	.sheaf/answer/PATH     what Options.Answer says of PATH; reading waits for it
 const virtualName = ".sheaf"
 
 // asked is how long the kernel may believe what it was told of these files.
@@ -24,6 +26,7 @@ const asked = time.Millisecond
 type virtual struct {
 	folder  *crdt.Folder
 	publish func() // has the folder know of files that were just closed
+	answer  func(ctx context.Context, path string) ([]byte, error)
 }
 
 // localTop is the loopback's root, with the virtual directory in it.
@@ -37,7 +40,13 @@ func (t *localTop) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 		return t.LoopbackNode.Lookup(ctx, name, out)
 	}
 	t.virtual.publish()
-	dir := &shelf{names: map[string]gofs.InodeEmbedder{"automerge": &mirror{folder: t.virtual.folder, node: crdt.Root}}}
+	v := t.virtual
+	dir := &shelf{names: map[string]gofs.InodeEmbedder{"automerge": &mirror{folder: v.folder, node: crdt.Root,
+		file: func(i crdt.Info) gofs.InodeEmbedder { return &document{folder: v.folder, node: i.Node} }}}}
+	if v.answer != nil {
+		dir.names["answer"] = &mirror{folder: v.folder, node: crdt.Root,
+			file: func(i crdt.Info) gofs.InodeEmbedder { return &answer{virtual: v, node: i.Node} }}
+	}
 	return virtualChild(ctx, &t.Inode, dir, fuse.S_IFDIR, out), 0
 }
 
@@ -82,12 +91,12 @@ func (s *shelf) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	return gofs.NewListDirStream(list), 0
 }
 
-// mirror is a directory of the folder with the files that have an Automerge
-// document.
+// mirror is a directory of the folder with something in the place of each text.
 type mirror struct {
 	gofs.Inode
 	folder *crdt.Folder
 	node   crdt.NodeID
+	file   func(crdt.Info) gofs.InodeEmbedder
 }
 
 func (m *mirror) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -114,9 +123,11 @@ func (m *mirror) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 	if !ok {
 		return nil, syscall.ENOENT
 	}
-	var child gofs.InodeEmbedder = &mirror{folder: m.folder, node: i.Node}
+	var child gofs.InodeEmbedder
 	if mode == fuse.S_IFREG {
-		child = &document{folder: m.folder, node: i.Node}
+		child = m.file(i)
+	} else {
+		child = &mirror{folder: m.folder, node: i.Node, file: m.file}
 	}
 	return virtualChild(ctx, &m.Inode, child, mode, out), 0
 }
@@ -166,4 +177,57 @@ func (m madeUp) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult
 		return fuse.ReadResultData(nil), 0
 	}
 	return fuse.ReadResultData(m[off:min(off+int64(len(dest)), int64(len(m)))]), 0
+}
+
+// answer is what stands for a file under .sheaf/answer. Opening it is done at
+// once; the first read waits, until the reader is interrupted.
+type answer struct {
+	gofs.Inode
+	virtual virtual
+	node    crdt.NodeID
+}
+
+func (a *answer) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return virtualAttr(fuse.S_IFREG|0o444, out)
+}
+
+func (a *answer) Open(_ context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	if flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC) != 0 {
+		return nil, 0, syscall.EROFS
+	}
+	return &awaited{answer: a}, fuse.FOPEN_DIRECT_IO, 0
+}
+
+// awaited is an open answer, and its bytes once they are there.
+type awaited struct {
+	answer *answer
+
+	mu   sync.Mutex
+	made madeUp
+	done bool
+}
+
+func (w *awaited) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	w.mu.Lock()
+	made, done := w.made, w.done
+	w.mu.Unlock()
+	if !done {
+		v := w.answer.virtual
+		v.publish()
+		b, err := v.answer(ctx, v.folder.Path(w.answer.node))
+		switch {
+		case ctx.Err() != nil:
+			return nil, syscall.EINTR
+		case err != nil:
+			return nil, syscall.Errno(status(err))
+		}
+		w.mu.Lock()
+		// Readers that waited side by side go on with the same bytes.
+		if !w.done {
+			w.made, w.done = b, true
+		}
+		made = w.made
+		w.mu.Unlock()
+	}
+	return made.Read(ctx, dest, off)
 }

@@ -211,6 +211,12 @@ func (s *Store) Default() ([]Entry, error) {
 	return out, nil
 }
 
+// Decided tells whether a person said which model is used (Use).
+func (s *Store) Decided() bool {
+	st, err := s.load()
+	return err == nil && st.Chosen != ""
+}
+
 // Use makes a model the default: one of the list, or a GGUF file anywhere on
 // this machine, whose head is read first. It returns the model's name.
 func (s *Store) Use(nameOrPath string) (string, error) {

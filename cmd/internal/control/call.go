@@ -14,15 +14,17 @@ import (
 	"time"
 )
 
-// A reply is a stream of JSON lines: any number of say, then one result or error.
+// A reply is a stream of JSON lines: any number of say and piece, then one result or error.
 type line struct {
 	Say    string          `json:"say,omitempty"`
+	Piece  string          `json:"piece,omitempty"`
 	Result json.RawMessage `json:"result,omitempty"`
 	Error  *Error          `json:"error,omitempty"`
 }
 
-// maxRequest bounds what a request may send: paths and flags, never content.
-const maxRequest = 1 << 20
+// maxRequest bounds what a request may send: paths and flags, and a text to ask about
+// (MaxText), which JSON makes up to six times as long.
+const maxRequest = 1<<20 + 6*MaxText
 
 // Client calls the daemon of one home.
 type Client struct {
@@ -42,6 +44,12 @@ func NewClient(home string) *Client {
 // Call asks the daemon for method with in (JSON), passes its talk to say as it comes, and
 // decodes the result into out unless that is nil. Cancelling ctx cancels the work.
 func (c *Client) Call(ctx context.Context, method string, in, out any, say func(string)) error {
+	return c.Stream(ctx, method, in, out, say, nil)
+}
+
+// Stream is Call for a method whose data comes in pieces before the result. An error from
+// piece cancels the work and is returned.
+func (c *Client) Stream(ctx context.Context, method string, in, out any, say func(string), piece func(string) error) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -73,7 +81,11 @@ func (c *Client) Call(ctx context.Context, method string, in, out any, say func(
 				return nil
 			}
 			return json.Unmarshal(l.Result, out)
-		case say != nil:
+		case l.Piece != "" && piece != nil:
+			if err := piece(l.Piece); err != nil {
+				return err
+			}
+		case l.Say != "" && say != nil:
 			say(l.Say)
 		}
 	}
@@ -95,18 +107,30 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrLost, e)
 }
 
-// Handler does one method: in is the request's JSON; say talks to the caller meanwhile and
-// may be called from any goroutine until Handler returns. ctx ends when the caller goes away.
-type Handler func(ctx context.Context, in json.RawMessage, say func(string)) (any, error)
+// Handler does one method: in is the request's JSON; t talks to the caller meanwhile, from
+// any goroutine until Handler returns. ctx ends when the caller goes away.
+type Handler func(ctx context.Context, in json.RawMessage, t Talk) (any, error)
+
+// Talk is what goes to the caller before the result. Calls after the caller went away do
+// nothing.
+type Talk struct {
+	Say   func(string) // for a person to read
+	Piece func(string) // data, as it is made
+}
 
 // Handle makes a Handler from a function of typed request and reply.
 func Handle[In, Out any](fn func(ctx context.Context, in In, say func(string)) (Out, error)) Handler {
-	return func(ctx context.Context, raw json.RawMessage, say func(string)) (any, error) {
+	return HandleStream(func(ctx context.Context, in In, t Talk) (Out, error) { return fn(ctx, in, t.Say) })
+}
+
+// HandleStream is Handle for a function whose data comes in pieces.
+func HandleStream[In, Out any](fn func(ctx context.Context, in In, t Talk) (Out, error)) Handler {
+	return func(ctx context.Context, raw json.RawMessage, t Talk) (any, error) {
 		var in In
 		if err := json.Unmarshal(raw, &in); err != nil {
 			return nil, Errorf(Usage, "malformed request: %v", err)
 		}
-		return fn(ctx, in, say)
+		return fn(ctx, in, t)
 	}
 }
 
@@ -138,7 +162,10 @@ func serve(w http.ResponseWriter, r *http.Request, h Handler, explain func(error
 			_ = http.NewResponseController(w).Flush()
 		}
 	}
-	out, err := h(r.Context(), raw, func(s string) { send(line{Say: s}) })
+	out, err := h(r.Context(), raw, Talk{
+		Say:   func(s string) { send(line{Say: s}) },
+		Piece: func(s string) { send(line{Piece: s}) },
+	})
 	if err != nil {
 		e := *explain(err)
 		e.Message, e.Hint = oneLine(e.Message), oneLine(e.Hint)

@@ -30,6 +30,8 @@ const (
 	Ticket   Kind = 10 // malformed, used, expired or unknown ticket
 	DiskFull Kind = 11 // no space left
 	Network  Kind = 12 // nobody answered
+	NoModel  Kind = 13 // nothing on this device can answer a question
+	CutOff   Kind = 14 // an answer did not come to its end
 )
 
 // Error is an error as a person sees it: what happened, and what to do about it.

@@ -13,6 +13,9 @@ const (
 	MethodSync   = "sync"
 	MethodLog    = "log"
 	MethodExport = "export"
+
+	MethodAsk     = "ask"
+	MethodAskFile = "ask-file"
 )
 
 // InitRequest makes a folder and mounts it on Path.
@@ -174,4 +177,36 @@ type Revision struct {
 // ExportReply is an Automerge document.
 type ExportReply struct {
 	Document []byte `json:"document"`
+}
+
+// MaxText is how many bytes of a text may be asked about.
+const MaxText = 1 << 20
+
+// AskRequest asks a model. The answer comes in pieces, too.
+type AskRequest struct {
+	Question string   `json:"question"`
+	Paths    []string `json:"paths,omitempty"` // as they stand behind an @
+	Dir      string   `json:"dir"`             // where the question is asked; in a folder, names are looked up there first
+	Text     string   `json:"text,omitempty"`  // to ask about, at most MaxText
+
+	Model       string   `json:"model,omitempty"`
+	System      string   `json:"system,omitempty"`
+	Temperature *float64 `json:"temperature,omitempty"`
+	MaxTokens   int      `json:"max_tokens,omitempty"`
+}
+
+// AskFileRequest has the conversation at Path answered in the file.
+type AskFileRequest struct {
+	Path string `json:"path"`
+	Wait bool   `json:"wait,omitempty"` // reply when it has ended
+}
+
+// AskReply is how asking ended. Without waiting there is only a state.
+type AskReply struct {
+	State   string   `json:"state"`
+	Model   string   `json:"model,omitempty"`
+	Answer  string   `json:"answer"`
+	Read    []string `json:"read,omitempty"`     // what stood in the context, with versions
+	LeftOut []string `json:"left_out,omitempty"` // what did not, and why
+	Note    string   `json:"note,omitempty"`     // why it did not end well
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/fs/guardian"
+	"github.com/sheaf-fs/sheaf/infer"
 	"github.com/sheaf-fs/sheaf/peer"
 )
 
@@ -33,6 +34,7 @@ type daemon struct {
 	home *crdt.Home
 	node *peer.Node
 	gd   *guardian.Guardian
+	asks *infer.Service
 	stop context.CancelFunc // ends Run
 
 	ops sync.Mutex // held by operations that mount, unmount or make a folder
@@ -68,10 +70,15 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 		return err
 	}
 	defer d.node.Close()
+	endAsks, err := d.startAsks()
+	if err != nil {
+		return err
+	}
 	if !IsDown(o.Home) {
 		d.mountAll()
 	}
 	defer d.unmountAll()
+	defer endAsks() // while what it says in the files is still seen there, and sent
 
 	l, err := control.Listen(o.Home)
 	if err != nil {
@@ -165,5 +172,8 @@ func (d *daemon) methods() map[string]control.Handler {
 		control.MethodSync:   control.Handle(d.sync),
 		control.MethodLog:    control.Handle(d.history),
 		control.MethodExport: control.Handle(d.export),
+
+		control.MethodAsk:     control.HandleStream(d.ask),
+		control.MethodAskFile: control.Handle(d.askFile),
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
 	sheaffs "github.com/sheaf-fs/sheaf/fs"
+	"github.com/sheaf-fs/sheaf/infer"
 	"github.com/sheaf-fs/sheaf/peer"
 )
 
@@ -73,7 +74,9 @@ func newDaemon(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	return &daemon{o: Options{Home: dir}, home: h, log: slog.New(slog.DiscardHandler),
+	asks := infer.New(h, nil, infer.Options{})
+	t.Cleanup(func() { asks.Close() })
+	return &daemon{o: Options{Home: dir}, home: h, asks: asks, log: slog.New(slog.DiscardHandler),
 		mounts: map[crdt.FolderID]*mounted{}, errs: map[crdt.FolderID]*control.Error{}}
 }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/fs"
+	"github.com/sheaf-fs/sheaf/infer"
+	"github.com/sheaf-fs/sheaf/infer/engine"
+	"github.com/sheaf-fs/sheaf/infer/model"
 	"github.com/sheaf-fs/sheaf/peer"
 )
 
@@ -39,6 +42,15 @@ var kinds = []struct {
 	{crdt.ErrNotAdmitted, control.Denied, "ask a member for a ticket (sheaf invite)"},
 	{crdt.ErrReadOnly, control.Denied, ""},
 	{peer.ErrUnreachable, control.Network, "the inviting device has to be up (sheaf status there) and its address reachable from here"},
+	{engine.ErrNoEngine, control.NoModel, ""},
+	{engine.ErrNoModel, control.NoModel, ""},
+	{engine.ErrEngineDied, control.CutOff, "asking again starts it again"},
+	{infer.ErrNothing, control.NotFound, ""},
+	{infer.ErrBusy, control.InUse, "sheaf ask --wait waits for it"},
+	{model.ErrUnknown, control.NotFound, ""},
+	{model.ErrMissing, control.NotFound, ""},
+	{model.ErrInUse, control.InUse, ""},
+	{model.ErrClient, control.Network, ""},
 	{context.DeadlineExceeded, control.Timeout, ""},
 	{syscall.ENOSPC, control.DiskFull, "make room, then try again: nothing that was written is lost"},
 	{syscall.EDQUOT, control.DiskFull, "make room, then try again: nothing that was written is lost"},
@@ -62,10 +74,7 @@ func explain(err error) *control.Error {
 		return done
 	}
 	e := &control.Error{Kind: control.Failure, Message: err.Error()}
-	var c *crdt.Error
-	if errors.As(err, &c) {
-		e.Hint = c.Hint
-	}
+	e.Hint = hint(err)
 	for _, k := range kinds {
 		if errors.Is(err, k.err) {
 			e.Kind = k.kind
@@ -76,4 +85,21 @@ func explain(err error) *control.Error {
 		}
 	}
 	return e
+}
+
+// hint is what the part that failed knows to try.
+func hint(err error) string {
+	var c *crdt.Error
+	if errors.As(err, &c) && c.Hint != "" {
+		return c.Hint
+	}
+	var e *engine.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		return e.Hint
+	}
+	var m *model.Error
+	if errors.As(err, &m) {
+		return m.Hint
+	}
+	return ""
 }

@@ -55,6 +55,7 @@ func (d *daemon) init(ctx context.Context, r control.InitRequest, say func(strin
 
 // forget undoes the making of a folder that nobody has used.
 func (d *daemon) forget(f *crdt.Folder) error {
+	d.asks.Remove(f)
 	d.mu.Lock()
 	delete(d.errs, f.ID())
 	d.mu.Unlock()
@@ -208,6 +209,10 @@ func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.
 		say("the next command that needs the daemon mounts everything again: " + err.Error())
 	}
 	r := control.DownReply{PID: os.Getpid(), Unmounted: []string{}}
+	// Answers end while their files can still say so; who waits for one is let go.
+	if err := d.asks.Close(); err != nil {
+		return r, err
+	}
 	for _, m := range d.allMounted() {
 		busy, err := d.unmount(m)
 		if err != nil {

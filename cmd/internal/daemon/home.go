@@ -63,7 +63,7 @@ func CheckNewHome(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "log", "log.old", downFile, "socket":
+		case "log", "log.old", downFile, "socket", modelsName:
 		default:
 			return control.Errorf(control.Exists, "%s is not empty and no home of sheaf (there is %s)", dir, e.Name()).
 				WithHint("name an empty or a new directory with --home")

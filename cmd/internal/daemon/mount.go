@@ -69,6 +69,9 @@ func (d *daemon) mount(f *crdt.Folder, r mountRecord) error {
 	if d.mountOf(f) != nil {
 		return nil
 	}
+	if err := d.asks.Add(f); err != nil {
+		return err
+	}
 	m, err := d.mountFresh(f, r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -220,7 +223,7 @@ func (d *daemon) mountOn(f *crdt.Folder, point string, guard *guardian.Mount) (_
 	if err := below.Chmod(0o755); err != nil && !errors.Is(err, iofs.ErrPermission) {
 		return nil, false, err
 	}
-	s, err := fs.Mount(f, d.home, point, fs.Options{Logger: d.log, Watcher: guard})
+	s, err := fs.Mount(f, d.home, point, fs.Options{Logger: d.log, Watcher: guard, Answer: d.answerOf(f)})
 	// While nothing is mounted the point is read-only, so that a program that misses the
 	// mount is told instead of writing beside the folder.
 	if err := below.Chmod(0o555); err != nil && !errors.Is(err, iofs.ErrPermission) {
