@@ -51,6 +51,7 @@ lint:
 # The unit tests of every package but integration/, which needs the whole.
 unit: build
 	@.ci/gotest unit $$($(GO) list ./... | grep -v /integration)
+	@.ci/gotest breaks ./crdt ./crdt/fault
 
 integration: build
 	@.ci/gotest integration $$($(GO) list ./... | grep /integration)
