@@ -36,10 +36,16 @@ func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base
 		return fs.infer(node, s, c.Text)
 	}
 	if own := until(fs.reads.of(w.process, node), s.begun); len(own) > 0 {
+		if v, ok := fs.overtaken(w.process, w, own, node, s.begun); ok {
+			return base{version: v}
+		}
 		return base{version: fs.choose(node, own, s.begun, c.Text, true)}
 	}
 	for _, p := range w.ancestors {
 		if r := until(fs.reads.of(p, node), s.begun); len(r) > 0 {
+			if v, ok := fs.overtaken(p, w, r, node, s.begun); ok {
+				return base{version: v}
+			}
 			return base{version: fs.choose(node, r, s.begun, c.Text, false)}
 		}
 	}
@@ -47,6 +53,23 @@ func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base
 		return base{version: fs.choose(node, r, s.begun, c.Text, false)}
 	}
 	return fs.infer(node, s, c.Text)
+}
+
+// overtaken finds the version that replaced what a process p knows of a file only from
+// having written it, as a shell or script does: one that a program of the same job saved
+// since. Who then writes the file blindly means to replace that one too, as on any disk;
+// an editor, which has read the file, does not.
+func (fs *filesystem) overtaken(p process, w *caller, known []reading, node crdt.NodeID, begun time.Time) (crdt.Version, bool) {
+	for _, r := range known {
+		if !r.saved || r.informed {
+			return nil, false
+		}
+	}
+	last, ok := fs.reads.lastSave(p, w.group, node, begun)
+	if !ok || !last.at.After(known[len(known)-1].at) {
+		return nil, false
+	}
+	return last.version, true
 }
 
 // until leaves out what was read after a time.
@@ -70,6 +93,10 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, 
 	a, errA := fs.folder.ContentAt(node, earlier.version)
 	b, errB := fs.folder.ContentAt(node, last.version)
 	if errA == nil && !own && a.Text == saved {
+		return last.version
+	}
+	if errA == nil && errB == nil && a.Text == b.Text {
+		// The same change from the earlier one may have been made before, and undone since.
 		return last.version
 	}
 	if errA != nil || errB != nil || distance(a.Text, saved) <= distance(b.Text, saved) {

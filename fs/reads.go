@@ -15,6 +15,10 @@ type reading struct {
 	version crdt.Version
 	saved   bool // its own save: what it read before does not matter any more
 	at      time.Time
+
+	// Of a save:
+	ancestors []process // of the saver
+	informed  bool      // the saver had read the file at some time
 }
 
 // readTable remembers which process was given which version of which file,
@@ -44,7 +48,7 @@ func (t *readTable) read(c *caller, node crdt.NodeID, v crdt.Version, at time.Ti
 
 // saved records that a process left a version.
 func (t *readTable) saved(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
-	t.add(node, reading{process: c.process, group: c.group, version: v, saved: true, at: at})
+	t.add(node, reading{process: c.process, group: c.group, version: v, saved: true, at: at, ancestors: c.ancestors})
 }
 
 func (t *readTable) add(node crdt.NodeID, r reading) {
@@ -55,7 +59,11 @@ func (t *readTable) add(node crdt.NodeID, r reading) {
 	// A process's own save ends what it knew before; a second read of one
 	// version keeps the first one's place but not its age.
 	list = slices.DeleteFunc(list, func(o reading) bool {
-		return o.process == r.process && (r.saved || o.version.Equal(r.version) && !o.saved)
+		if o.process != r.process {
+			return false
+		}
+		r.informed = r.informed || r.saved && (!o.saved || o.informed)
+		return r.saved || o.version.Equal(r.version) && !o.saved
 	})
 	list = append(list, r)
 	if len(list) > readsPerNode {
@@ -119,6 +127,16 @@ func (t *readTable) ofGroup(group int, node crdt.NodeID) []reading {
 // served lists the versions of a node that anybody was given, oldest first.
 func (t *readTable) served(node crdt.NodeID) []reading {
 	return t.pick(node, func(reading) bool { return true })
+}
+
+// lastSave is the newest save by a process of one job: of a group, or begun by p.
+func (t *readTable) lastSave(p process, group int, node crdt.NodeID, until time.Time) (last reading, ok bool) {
+	for _, r := range t.served(node) {
+		if r.saved && !r.at.After(until) && (group != 0 && r.group == group || slices.Contains(r.ancestors, p)) {
+			last, ok = r, true
+		}
+	}
+	return last, ok
 }
 
 func (t *readTable) pick(node crdt.NodeID, want func(reading) bool) (out []reading) {
