@@ -343,6 +343,54 @@ func TestTextBecomesObjectAndBack(t *testing.T) {
 	}
 }
 
+func TestVersionsBesideAreResolved(t *testing.T) {
+	a, b := pair(t)
+	object := func(d *device, s string) *crdt.Object {
+		h, size, err := d.home.Objects().Put(strings.NewReader(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &crdt.Object{Hash: crdt.Hash(h), Size: size}
+	}
+	first := object(a, "\x00first")
+	var n crdt.NodeID
+	a.update(func(tx *crdt.Tx) (err error) {
+		n, _, err = tx.Create(crdt.Root, "pic.png", 0o644, crdt.NewContent{Object: first})
+		return err
+	})
+	sync(t, a, b)
+	base := a.node("pic.png").Version
+	put := func(d *device, c crdt.NewContent) {
+		d.update(func(tx *crdt.Tx) error { _, err := tx.Write(n, base, c); return err })
+	}
+	put(a, crdt.NewContent{Object: object(a, "\x00of anna")})
+	put(b, crdt.NewContent{Text: "of bert\n"})
+	sync(t, a, b)
+	same(t, a, b)
+	is, err := a.f.ReadDir(crdt.Root)
+	if err != nil || len(is) != 2 {
+		t.Fatalf("%d names, %v: two versions do not merge and both must be shown", len(is), err)
+	}
+	if s := a.f.Status(); len(s.Beside) != 1 {
+		t.Errorf("status names %v", s.Beside)
+	}
+	beside := is[0]
+	if !beside.Alt {
+		beside = is[1]
+	}
+	kept := a.node("pic.png")
+	a.update(func(tx *crdt.Tx) error { return tx.Resolve(n, beside.Version) })
+	sync(t, a, b)
+	same(t, a, b)
+	is, err = b.f.ReadDir(crdt.Root)
+	if err != nil || len(is) != 1 || is[0].Size != kept.Size {
+		t.Errorf("after it was resolved: %+v, %v", is, err)
+	}
+	if err := a.f.Update(func(tx *crdt.Tx) error { return tx.Resolve(n, beside.Version) }); !errors.Is(err, crdt.ErrNotExist) {
+		t.Errorf("resolved again: %v", err)
+	}
+}
+
 func TestReopenShowsTheSame(t *testing.T) {
 	a, b := pair(t)
 	a.update(func(tx *crdt.Tx) error { _, err := tx.Mkdir(crdt.Root, "d", 0o750); return err })

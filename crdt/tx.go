@@ -335,6 +335,34 @@ func (tx *Tx) writeObject(node NodeID, base Version, o Object) Version {
 	return Version{id}
 }
 
+// Resolve ends a version that is shown beside a file because the two do not
+// merge: what stands under the name goes on, knowing of both. The other stays
+// in the history.
+func (tx *Tx) Resolve(node NodeID, beside Version) error {
+	n, err := tx.file("resolve", node)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(n.Alts, func(a tree.Alt) bool { return a.Version.Equal(beside) }) {
+		return fail("resolve", tx.f.tree.Path(node), ErrNotExist, errors.New("no such version is shown beside the file"))
+	}
+	now, err := tx.f.contentOf(n)
+	if err != nil {
+		return err
+	}
+	both := tree.NewVersion(append(slices.Clone(n.Version), beside...)...)
+	if now.Object != nil {
+		tx.writeObject(node, both, *now.Object)
+		return nil
+	}
+	var hunks []text.Hunk
+	if now.Text != "" {
+		hunks = []text.Hunk{{{Ins: now.Text}}} // it begins a new text: the two had no common one
+	}
+	_, err = tx.writeText(node, both, text.Event{Hunks: hunks}, int64(len(now.Text)))
+	return err
+}
+
 // Append adds to the end of the current text, as O_APPEND means it: two
 // appends never merge into one. It fails with ErrInvalid where file and data
 // are not both text.

@@ -37,9 +37,12 @@ func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name stri
 		return fuse.EISDIR
 	}
 	if in.alt != nil {
-		return fuse.EROFS
-	}
-	if in.bound {
+		// Of versions that do not merge, the one under the name is chosen.
+		err := fs.update(func(tx *crdt.Tx) error { return tx.Resolve(in.node, in.alt) })
+		if err != nil {
+			return status(err)
+		}
+	} else if in.bound {
 		if in.parent != nil {
 			if err := fs.settleLocked(); err != nil {
 				return status(err)

@@ -1,0 +1,76 @@
+package fs
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// Two pictures of one name do not merge: both are shown, and removing the one
+// beside leaves the other under its name, everywhere.
+func TestRemoveVersionBeside(t *testing.T) {
+	here, far := pair(t)
+	name := filepath.Join(here.point, "pic.png")
+	if err := os.WriteFile(name, []byte("\x00first"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := here.s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, here, far)
+	info, err := far.f.Resolve("pic.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, size, err := far.home.Objects().Put(strings.NewReader("\x00of the other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = far.f.Update(func(tx *crdt.Tx) error {
+		_, err := tx.Write(info.Node, info.Version, crdt.NewContent{Object: &crdt.Object{Hash: crdt.Hash(h), Size: size}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("\x00of this one"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := here.s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, here, far)
+	var beside string
+	eventually(t, "two versions are listed", func() bool {
+		list, _ := os.ReadDir(here.point)
+		for _, e := range list {
+			if e.Name() != "pic.png" {
+				beside = e.Name()
+			}
+		}
+		return len(list) == 2
+	})
+	main, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(here.point, beside), nil, 0o644); err == nil {
+		t.Error("the version beside could be written to")
+	}
+	if err := os.Remove(filepath.Join(here.point, beside)); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, here, far)
+	if list, err := os.ReadDir(here.point); err != nil || len(list) != 1 {
+		t.Errorf("after the removal: %v, %v", list, err)
+	}
+	if got, err := os.ReadFile(name); err != nil || string(got) != string(main) {
+		t.Errorf("the file is %q, %v, and was %q", got, err, main)
+	}
+	if list, err := far.f.ReadDir(crdt.Root); err != nil || len(list) != 1 {
+		t.Errorf("the other device shows %v, %v", list, err)
+	}
+}
