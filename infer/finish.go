@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/infer/conversation"
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/sources"
@@ -155,16 +154,15 @@ func readNames(read []sources.Source) []string {
 		if s.From > 0 && s.To-s.From+1 < s.Lines {
 			name += fmt.Sprintf(" of %d lines", s.Lines)
 		}
-		out = append(out, name+" ("+version(s.Version)+")")
+		switch {
+		case len(s.Version) > 0:
+			name += " (" + s.Version.String() + ")"
+		case s.Text == "":
+			name += " (empty)"
+		}
+		out = append(out, name)
 	}
 	return out
-}
-
-func version(v crdt.Version) string {
-	if len(v) == 0 {
-		return "empty"
-	}
-	return v.String()
 }
 
 func leftNames(fit fitted) []string {

@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("A", filepath.Join(env.WorkDir, "homes", "a"))
 			env.Setenv("B", filepath.Join(env.WorkDir, "homes", "b"))
 			env.Setenv("SHEAF_LAN", "off")
+			env.Setenv("SHEAF_SERVERS", "off")
 			env.Setenv("HOME", env.WorkDir)
 			if os.Geteuid() == 0 { // temporary directories are for their owner alone; so are we
 				env.Setenv("USER", "root")
@@ -59,6 +60,7 @@ func TestScripts(t *testing.T) {
 			"gone":        cmdGone,
 			"killdaemon":  cmdKillDaemon,
 			"awaitstatus": cmdAwaitStatus,
+			"server":      cmdServer,
 		},
 	})
 }

@@ -94,6 +94,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.inviteCommand(), a.joinCommand(), a.upCommand(), a.downCommand(),
 		a.statusCommand(), a.syncCommand(), a.logCommand(), a.exportCommand(), a.doctorCommand(),
+		a.askCommand(), a.modelCommand(),
 		a.versionCommand(), a.daemonCommand(), a.guardianCommand(), a.engineCommand(), a.documentCommand(),
 	)
 	for _, c := range root.Commands() {

@@ -37,6 +37,7 @@ type need struct {
 var again = map[string]bool{
 	control.MethodUp: true, control.MethodStatus: true, control.MethodSync: true,
 	control.MethodLog: true, control.MethodExport: true, control.MethodInvite: true,
+	control.MethodAskFile: true,
 }
 
 // call asks the home's daemon, starting it first where it does not run. A daemon that dies
