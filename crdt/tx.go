@@ -177,7 +177,13 @@ func join(dir, name string) string {
 
 // Create makes a file with its first content.
 func (tx *Tx) Create(dir NodeID, name string, mode uint32, c NewContent) (NodeID, Version, error) {
-	if err := tx.free("create", dir, name); err != nil {
+	// Who made the file did not know that another device had removed its directory.
+	// It brings the directory back, as it would have had the removal come later.
+	if d := tx.f.tree.Get(dir); d == nil || d.Kind != Dir || !d.Removed || d.Visible {
+		if err := tx.free("create", dir, name); err != nil {
+			return NodeID{}, nil, err
+		}
+	} else if err := checkName("create", name); err != nil {
 		return NodeID{}, nil, err
 	}
 	first := Hash(blake3.Sum256([]byte(c.Text)))

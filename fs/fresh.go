@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -120,6 +121,13 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 	if len(out) == 0 {
 		return failed
 	}
+	hidden := map[crdt.NodeID]bool{}
+	for _, m := range out {
+		dir := m.in.parent.node
+		if _, err := fs.folder.Get(dir); err != nil {
+			hidden[dir] = true // removed elsewhere; the new file brings it back
+		}
+	}
 	err := fs.update(func(tx *crdt.Tx) error {
 		for i := range out {
 			m := &out[i]
@@ -150,6 +158,13 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 			fs.placed(m.in, m.node, m.c, m.v)
 		}
 	}
+	if len(hidden) > 0 && err == nil && fs.queue != nil {
+		fs.later(0, func() {
+			for dir := range hidden {
+				fs.dirReturned(dir)
+			}
+		})
+	}
 	return failed
 }
 
@@ -173,4 +188,20 @@ func (fs *filesystem) placed(in *inode, node crdt.NodeID, c crdt.NewContent, v c
 		fs.log.Error("show a new file", "name", in.name, "err", err)
 	}
 	in.keepTime(v, mtime)
+}
+
+// dirReturned tells the kernel that a new file brought its directory back, and
+// those that it is in.
+func (fs *filesystem) dirReturned(dir crdt.NodeID) {
+	var chain []crdt.NodeID
+	for dir != fs.root.node {
+		info, err := fs.folder.Get(dir)
+		if err != nil {
+			return // it went again
+		}
+		chain, dir = append(chain, dir), info.Parent
+	}
+	for _, d := range slices.Backward(chain) {
+		fs.returned(d)
+	}
 }

@@ -96,7 +96,7 @@ func (fs *filesystem) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name strin
 	if fs.occupied(in) {
 		return fuse.Status(syscall.ENOTEMPTY)
 	}
-	if err := fs.update(func(tx *crdt.Tx) error { return tx.Remove(in.node) }); err != nil {
+	if err := gone(fs.update(func(tx *crdt.Tx) error { return tx.Remove(in.node) })); err != nil {
 		return status(err)
 	}
 	os.Remove(fs.localDir(in.node)) // it is empty

@@ -149,7 +149,8 @@ func (fs *filesystem) renameDir(src, dst, to *inode, newName string) error {
 // occupied tells whether a directory holds anything this device's programs see.
 func (fs *filesystem) occupied(dir *inode) bool {
 	list, err := fs.list(dir)
-	return err != nil || len(list) > 0 || len(fs.localNames(dir)) > 0
+	// One that lived only through what was in it went with the last name.
+	return gone(err) != nil || len(list) > 0 || len(fs.localNames(dir)) > 0
 }
 
 // renameFree takes a file to a name that is free.

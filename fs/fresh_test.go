@@ -1,0 +1,51 @@
+package fs
+
+import (
+	"os"
+	"testing"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// A file made in a directory that another device removes before the file is published
+// brings the directory back, and both can be removed again.
+func TestNewFileInRemovedDirectory(t *testing.T) {
+	here, far := pair(t)
+	if err := os.MkdirAll(here.path("d/e"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	here.write("d/e/old", "old\n")
+	here.flush()
+	exchange(t, here, far)
+
+	f, err := os.Create(here.path("d/e/new")) // not in the folder while it is open
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("typed\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"d/e/old", "d/e", "d"} {
+		info, err := far.f.Resolve(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := far.f.Update(func(tx *crdt.Tx) error { return tx.Remove(info.Node) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	far.send(here)
+	if _, err := here.f.Resolve("d"); err == nil {
+		t.Fatal("the directory is still there: the test shows nothing")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	here.flush()
+	eventually(t, "the new file is shown", func() bool { b, _ := os.ReadFile(here.path("d/e/new")); return string(b) == "typed\n" })
+	exchange(t, here, far)
+	equal(t, "far", far.text("d/e/new"), "typed\n")
+	equal(t, "rm", here.run("rm -rf d && ls -a | wc -l"), "2\n")
+	exchange(t, here, far)
+	equal(t, "far", far.names(), "")
+}
