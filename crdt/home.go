@@ -196,6 +196,10 @@ func (h *Home) PrivateKey() ed25519.PrivateKey { return h.key }
 // Objects is where whole contents are kept.
 func (h *Home) Objects() *blob.Store { return h.objects }
 
+// Room fails with ErrNoSpace if too little room is left on the home's disk for any change
+// to be published.
+func (h *Home) Room() error { return storage("write", h.dir, h.db.Room()) }
+
 // Folders lists the folders, in the order of their names.
 func (h *Home) Folders() []*Folder {
 	h.mu.Lock()

@@ -212,6 +212,12 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	if err != nil {
 		return 0, status(err)
 	}
+	// Large files leave the room that the home needs to open, and to remove them again.
+	if s.size > large && (off < 0 || off+total(data) > s.size) {
+		if err := fs.home.Room(); err != nil {
+			return 0, status(err)
+		}
+	}
 	done, err := s.write(data, off)
 	if err != nil {
 		return 0, status(err)
@@ -255,6 +261,16 @@ func (fs *filesystem) stepBack(h *handle) error {
 func (fs *filesystem) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
 	return fs.Writev(cancel, in, [][]byte{data})
 }
+
+func total(data [][]byte) (n int64) {
+	for _, b := range data {
+		n += int64(len(b))
+	}
+	return n
+}
+
+// large is the size from which on a file's growth is refused before the disk is full.
+const large = 1 << 20
 
 // dropPrivileges clears set-user-ID and set-group-ID, which do not survive a
 // write. The caller holds in.mu.

@@ -219,6 +219,10 @@ func (fs *filesystem) content(in *inode, s *session) (crdt.NewContent, error) {
 			return crdt.NewContent{Text: text}, nil
 		}
 	}
+	// An object that could not be published would stay when its file is removed.
+	if err := fs.home.Room(); err != nil {
+		return crdt.NewContent{}, err
+	}
 	if in != nil {
 		s.storing = make(chan struct{})
 		in.mu.Unlock()

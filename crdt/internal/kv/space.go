@@ -41,6 +41,9 @@ func (db *DB) checkSpaceToOpen() error {
 	return db.room(min(need, db.reserve))
 }
 
+// Room fails with ErrFull where Commit would, for lack of space.
+func (db *DB) Room() error { return db.checkSpace(0) }
+
 func (db *DB) room(need int64) error {
 	u, err := db.fs.GetDiskUsage(db.dir)
 	if err != nil {
