@@ -106,7 +106,9 @@ func (a *app) root() *cobra.Command {
 
 // usage makes cobra's complaint about a command line one of ours.
 func usage(c *cobra.Command, err error) error {
-	return control.Errorf(control.Usage, "%s", strings.TrimSpace(strings.ToLower(firstLine(err.Error())))).
+	text := strings.TrimSpace(firstLine(err.Error()))
+	text = strings.ToLower(text[:min(1, len(text))]) + text[min(1, len(text)):] // what the person wrote stays
+	return control.Errorf(control.Usage, "%s", text).
 		WithHint("%s --help", c.CommandPath())
 }
 

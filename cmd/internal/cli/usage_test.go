@@ -1,0 +1,21 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// A complaint begins in lower case, and shows what was written as it was written.
+func TestUsageKeepsWhatWasWritten(t *testing.T) {
+	for in, want := range map[string]string{
+		"Unknown command \"/tmp/Notes\"\nmore": `unknown command "/tmp/Notes"`,
+		"":                                     "",
+	} {
+		if got := usage(&cobra.Command{Use: "x"}, errors.New(in)).Error(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
