@@ -166,7 +166,7 @@ func (d *daemon) joinMount(ctx context.Context, r control.JoinRequest, say func(
 	if g, err := d.home.Folder(t.Folder); err == nil {
 		if rec, err := d.record(g); err == nil && rec.Point != "" {
 			return nil, control.Errorf(control.Exists, "folder %q is on this device already, on %s", g.Name(), rec.Point).
-				WithHint("the ticket is still good for another device")
+				WithHint("the ticket was not used by this")
 		}
 	}
 	say("asking " + t.Device.Short() + " to let this device in")
