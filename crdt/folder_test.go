@@ -343,6 +343,27 @@ func TestTextBecomesObjectAndBack(t *testing.T) {
 	}
 }
 
+func TestNameTakenMeanwhile(t *testing.T) {
+	a, b := pair(t)
+	b.create("taken", "by bert\n")
+	b.create("same", "both\n")
+	b.send(a)
+	beside := func(name, text string) {
+		a.update(func(tx *crdt.Tx) error {
+			_, _, err := tx.CreateBeside(crdt.Root, name, 0o644, crdt.NewContent{Text: text})
+			return err
+		})
+	}
+	beside("taken", "by anna\n")
+	beside("same", "both\n")
+	sync(t, a, b)
+	same(t, a, b)
+	d := a.dump()
+	if strings.Count(d, "by anna") != 1 || strings.Count(d, "by bert") != 1 || strings.Count(d, "both") != 1 {
+		t.Errorf("two files of one name, and one made twice, are shown as\n%s", d)
+	}
+}
+
 func TestVersionsBesideAreResolved(t *testing.T) {
 	a, b := pair(t)
 	object := func(d *device, s string) *crdt.Object {

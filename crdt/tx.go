@@ -186,6 +186,36 @@ func (tx *Tx) Create(dir NodeID, name string, mode uint32, c NewContent) (NodeID
 	} else if err := checkName("create", name); err != nil {
 		return NodeID{}, nil, err
 	}
+	return tx.create(dir, name, mode, c)
+}
+
+// CreateBeside makes a file whose name was free when its maker looked. A file of
+// that name that came meanwhile is shown beside it, as if the two had been made
+// on devices apart; one of the same content is the same file.
+func (tx *Tx) CreateBeside(dir NodeID, name string, mode uint32, c NewContent) (NodeID, Version, error) {
+	node, v, err := tx.Create(dir, name, mode, c)
+	if !errors.Is(err, ErrExists) {
+		return node, v, err
+	}
+	if e, ok := tx.f.tree.Entry(dir, name); ok && e.Kind == File && !e.Alt {
+		if n, ok := tx.f.shown(e.Node); ok {
+			now, err := tx.f.contentOf(n)
+			if err == nil && sameContent(now, c) {
+				return e.Node, now.Version, nil
+			}
+		}
+	}
+	return tx.create(dir, name, mode, c)
+}
+
+func sameContent(now Content, c NewContent) bool {
+	if now.Object == nil || c.Object == nil {
+		return now.Object == nil && c.Object == nil && now.Text == c.Text
+	}
+	return now.Object.Hash == c.Object.Hash
+}
+
+func (tx *Tx) create(dir NodeID, name string, mode uint32, c NewContent) (NodeID, Version, error) {
 	first := Hash(blake3.Sum256([]byte(c.Text)))
 	if c.Object != nil {
 		first = c.Object.Hash

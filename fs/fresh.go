@@ -133,7 +133,7 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 			m := &out[i]
 			in := m.in
 			var err error
-			if m.node, m.v, err = tx.Create(in.parent.node, in.name, in.draft.mode, m.c); err != nil {
+			if m.node, m.v, err = tx.CreateBeside(in.parent.node, in.name, in.draft.mode, m.c); err != nil {
 				failed[in] = err
 				continue
 			}
