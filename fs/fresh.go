@@ -52,7 +52,7 @@ func (fs *filesystem) harvest() {
 	}
 	fs.ripeMu.Unlock()
 	for in, err := range fs.publishNew(due) {
-		fs.log.Error("publish a new file", "name", in.name, "err", err)
+		fs.log.Error("publish a new file", "name", in.label(), "err", err)
 		fs.later(quiet, func() { fs.ripen(in) })
 	}
 }

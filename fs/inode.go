@@ -44,6 +44,14 @@ type draft struct {
 	early  []*caller // who opened it for reading
 }
 
+// label is the name of a new file, for errors and logs. The caller does not hold
+// in.mu.
+func (in *inode) label() string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.name
+}
+
 // bind makes the inode show a node. The caller holds filesystem.mu and in.mu.
 func (fs *filesystem) bind(in *inode, node crdt.NodeID) {
 	fs.unindex(in)

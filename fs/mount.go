@@ -264,7 +264,7 @@ func (fs *filesystem) flush() error {
 		in.mu.Unlock()
 	}
 	for in, err := range fs.publishNew(drafts) {
-		errs = append(errs, fmt.Errorf("publish %s: %w", in.name, err))
+		errs = append(errs, fmt.Errorf("publish %s: %w", in.label(), err))
 	}
 	return errors.Join(errs...)
 }
