@@ -29,6 +29,7 @@ type Options struct {
 // One process at a time may have it open.
 type Home struct {
 	dir     string
+	lock    *os.File // the directory, locked
 	name    string
 	key     ed25519.PrivateKey
 	device  Device
@@ -55,6 +56,19 @@ func Init(dir string, o Options) (*Home, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fail("init", dir, kindOf(err), err)
 	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	h, err := initLocked(dir, lock, o)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func initLocked(dir string, lock *os.File, o Options) (*Home, error) {
 	path := filepath.Join(dir, keyFile)
 	if _, err := os.Lstat(path); err == nil {
 		return nil, fail("init", dir, ErrExists, nil)
@@ -78,33 +92,70 @@ func Init(dir string, o Options) (*Home, error) {
 	if err := writeKey(path, priv.Seed()); err != nil {
 		return nil, fail("init", dir, kindOf(err), err)
 	}
-	h, err := Open(dir, o)
+	h, err := openLocked(dir, lock, o)
 	if err != nil {
 		return nil, err
 	}
 	b := h.db.Batch()
 	b.Set([]byte(deviceNameKey), []byte(name))
-	if err := h.db.Commit(b); err != nil {
-		h.Close()
-		return nil, storage("init", dir, err)
+	if err := errors.Join(h.db.Commit(b), h.db.Sync()); err != nil {
+		return nil, storage("init", dir, errors.Join(err, h.Close()))
 	}
 	h.name = name
-	return h, h.db.Sync()
+	return h, nil
 }
 
 // Open opens the home in dir. It fails with ErrNoHome, with ErrInUse when
 // another process has it open, and with ErrDamaged; it never starts empty over
 // something that it cannot read.
 func Open(dir string, o Options) (*Home, error) {
+	lock, err := lockDir(dir)
+	if errors.Is(err, ErrNotExist) {
+		return nil, noHome(dir)
+	} else if err != nil {
+		return nil, err
+	}
+	h, err := openLocked(dir, lock, o)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func noHome(dir string) error {
+	return &Error{Op: "open", Path: dir, Kind: ErrNoHome, Hint: "run sheaf init or sheaf join"}
+}
+
+// lockDir keeps every other process out of the home in dir until the file is closed. What
+// is locked is the directory, so that there is something to lock before there is a home:
+// two that make one at once would each clear the other's database away.
+func lockDir(dir string) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, fail("open", dir, kindOf(err), err)
+	}
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		d.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fail("open", dir, ErrInUse, nil)
+		}
+		return nil, fail("open", dir, kindOf(err), err)
+	}
+	return d, nil
+}
+
+// openLocked opens a home whose lock is held; the home's Close gives it up.
+func openLocked(dir string, lock *os.File, o Options) (*Home, error) {
 	key, err := readKey(filepath.Join(dir, keyFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Op: "open", Path: dir, Kind: ErrNoHome, Hint: "run sheaf init or sheaf join"}
+		return nil, noHome(dir)
 	} else if err != nil {
 		return nil, &Error{Op: "open", Path: filepath.Join(dir, keyFile), Kind: ErrDamaged, Err: err,
 			Hint: "restore the key file from a backup"}
 	}
 	h := &Home{
-		dir: dir, key: key, device: feed.DeviceOf(key), log: o.Logger,
+		dir: dir, lock: lock, key: key, device: feed.DeviceOf(key), log: o.Logger,
 		folders: map[FolderID]*Folder{},
 	}
 	if h.log == nil {
@@ -133,7 +184,9 @@ func (h *Home) load() error {
 	if err != nil {
 		return storage("open", h.dir, err)
 	}
-	h.name = string(name)
+	if h.name = string(name); h.name == "" {
+		h.name, _ = os.Hostname() // the process that made the home was killed before it had named it
+	}
 	clean, ok, err := h.db.Get([]byte(cleanKey))
 	if err != nil {
 		return storage("open", h.dir, err)
@@ -324,7 +377,7 @@ func (h *Home) Close() error {
 		b.Set([]byte(cleanKey), []byte(h.place()))
 		errs = append(errs, h.db.Commit(b), h.db.Sync())
 	}
-	return errors.Join(append(errs, h.db.Close())...)
+	return errors.Join(append(errs, h.db.Close(), h.lock.Close())...)
 }
 
 func validName(s string) bool {
