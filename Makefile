@@ -3,7 +3,7 @@
 #   make run            two devices of yours on this machine, one folder, until Ctrl-C
 #   make run DETACH=1   the same, left running (make stop ends it)
 #   make test           set-up, lint, unit tests (-race), integration suites
-#   make lint unit integration bench bench-ask build install
+#   make lint unit integration bench bench-folder bench-ask build install
 
 SHELL    := bash
 GO       ?= go
@@ -13,7 +13,7 @@ VERSION  := $(shell git describe --always --dirty --tags 2>/dev/null || echo unk
 LDFLAGS  := -X github.com/sheaf-fs/sheaf/cmd/internal/cli.version=$(VERSION)
 DETACH   ?=
 
-.PHONY: run stop build install test setup-run setup-test models lint unit integration bench bench-ask clean
+.PHONY: run stop build install test setup-run setup-test models lint unit integration bench bench-folder bench-ask clean
 
 run: setup-run build
 	@DETACH=$(DETACH) .ci/demo
@@ -60,7 +60,12 @@ integration: build
 
 # Ratios against ext4, cp and rsync in one run; never a pass or a fail.
 bench: setup-test build
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m $$($(GO) list ./... | grep /integration)
+	$(GO) test -run '^$$' -bench . -skip Folder -benchtime 1x -timeout 60m $$($(GO) list ./... | grep /integration)
+
+# What the folder costs: saves, feed, import, start, memory, disk. SHEAF_BENCH_FILES=n for
+# another size than 100,000 files.
+bench-folder: build
+	SHEAF_BIN=$(CURDIR)/bin/sheaf $(GO) test -run '^$$' -bench Folder -benchtime 1x -timeout 60m -v ./integration
 
 # Answers against the same library called directly, and what they cost the mount.
 bench-ask: setup-test models build

@@ -66,7 +66,7 @@ func (f *Folder) addText(b *kv.Batch, w when, t tree.Op, ev text.Event, l lineag
 
 // place hands one operation to the tree.
 func (f *Folder) place(w when, t tree.Op) []tree.Change {
-	w.stamp.Op = opHash(&t)
+	w.stamp.Op = t.Hash()
 	return f.tree.Apply([]tree.Stamped{{Stamp: w.stamp, Op: t, Applied: w.applied}})
 }
 

@@ -144,7 +144,7 @@ func (f *Folder) loadRecords() error {
 			s := tree.Stamp{Lamport: r.Lamport, Feed: r.Feed, Seq: r.Seq, Index: o.Index}
 			switch {
 			case o.Tree != nil:
-				s.Op = opHash(o.Tree)
+				s.Op = o.Tree.Hash()
 				batch = append(batch, tree.Stamped{Stamp: s, Op: *o.Tree, Applied: r.Applied})
 			case o.Raw != nil:
 				// What waits needs the tree as it was: nothing before it may be left out.

@@ -157,8 +157,6 @@ func authorOf(by string) string {
 	return by
 }
 
-func opHash(o *tree.Op) Hash { return Hash(blake3.Sum256(encode(o))) }
-
 func eventIDs(ids []text.ID) []EventID {
 	out := make([]EventID, len(ids))
 	for i, id := range ids {

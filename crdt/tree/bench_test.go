@@ -6,8 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/zeebo/blake3"
-
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 )
 
@@ -18,7 +16,7 @@ func manyFiles(n int) (ops []Stamped, dirs []NodeID) {
 	add := func(op Op) {
 		i := uint64(len(ops) + 1)
 		ops = append(ops, Stamped{
-			Stamp:   Stamp{Lamport: i, Feed: f, Seq: i / 100, Index: uint32(i % 100), Op: feed.Hash(blake3.Sum256([]byte(op.Name)))},
+			Stamp:   Stamp{Lamport: i / 100, Feed: f, Seq: i / 100, Index: uint32(i % 100), Op: op.Hash()},
 			Op:      op,
 			Applied: int64(i),
 		})

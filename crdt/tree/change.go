@@ -87,7 +87,9 @@ func (t *Tree) settle() []Change {
 		w.n.mark = 0
 		changes = t.compare(w, changes)
 	}
-	clear(t.touched)
+	if clear(t.touched); cap(t.touched) > 4096 {
+		t.touched = nil // after a large batch
+	}
 	t.touched = t.touched[:0]
 	return changes
 }

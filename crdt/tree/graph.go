@@ -9,18 +9,24 @@ import (
 
 // graph is the versions of one file.
 type graph struct {
-	last    *event             // the newest arrival; the others hang on it
+	last    *event // the newest arrival; the others hang on it
+	many    *many  // nil: last alone is the maximal event, and its content is here
+	created int64  // applied at
+	count   int32
+}
+
+// many is what a graph has that is more than a chain of ready events.
+type many struct {
 	heads   []*event           // those that are nobody's parent; never changed in place
 	ready   []*event           // the maximal ones among the ready, while some are not
 	index   map[EventID]*event // made once there are more than a few
-	count   int32
-	pending int32 // events whose object is not here
-	created int64 // applied at
+	pending int32              // events whose object is not here
 }
 
 // event is one node of a graph.
 type event struct {
 	id      EventID
+	self    [1]*event // the event, so that it alone is a list that takes no room
 	parents []*event
 	object  *Object   // nil: text
 	text    *[16]byte // which text; shared with other events or the node
@@ -29,6 +35,7 @@ type event struct {
 	by      *string // nil: the person at the device; shared
 	applied int64
 	before  *event // arrived before this one
+	size    uint32 // 1 + the bytes of its text; 0: not told
 	absent  bool   // its object is not here
 }
 
@@ -42,8 +49,8 @@ type eventRef struct {
 const indexFrom = 16
 
 func (g *graph) find(id EventID) *event {
-	if g.index != nil {
-		return g.index[id]
+	if g.many != nil && g.many.index != nil {
+		return g.many.index[id]
 	}
 	for e := g.last; e != nil; e = e.before {
 		if e.id == id {
@@ -53,39 +60,66 @@ func (g *graph) find(id EventID) *event {
 	return nil
 }
 
+func (g *graph) more() *many {
+	if g.many == nil {
+		g.many = &many{}
+	}
+	return g.many
+}
+
+func (g *graph) pending() bool { return g.many != nil && g.many.pending > 0 }
+
+// tops returns the events that are nobody's parent. They must not be changed.
+func (g *graph) tops() []*event {
+	switch {
+	case g.last == nil:
+		return nil
+	case g.many == nil || g.many.heads == nil:
+		return g.last.self[:]
+	}
+	return g.many.heads
+}
+
 func (g *graph) add(e *event) {
-	e.before, g.last = g.last, e
-	g.count++
-	if g.index != nil {
-		g.index[e.id] = e
-	} else if g.count >= indexFrom {
-		g.index = make(map[EventID]*event, 2*indexFrom)
-		for i := g.last; i != nil; i = i.before {
-			g.index[i.id] = i
-		}
-	}
-	heads := make([]*event, 0, 1)
-	for _, h := range g.heads {
+	var others []*event
+	for _, h := range g.tops() {
 		if !slices.Contains(e.parents, h) {
-			heads = append(heads, h)
+			others = append(others, h)
 		}
 	}
-	g.heads = append(heads, e)
+	if len(others) > 0 {
+		g.more().heads = append(others, e)
+	} else if g.many != nil {
+		g.many.heads = nil
+	}
+	e.before, g.last = g.last, e
+	if g.count++; g.many != nil && g.many.index != nil {
+		g.many.index[e.id] = e
+	} else if g.count >= indexFrom {
+		index := make(map[EventID]*event, 2*indexFrom)
+		for i := g.last; i != nil; i = i.before {
+			index[i.id] = i
+		}
+		g.more().index = index
+	}
 	if e.absent {
-		g.pending++
+		g.more().pending++
 	}
 	g.settle()
 }
 
 // settle recomputes which events are the maximal ones among the ready.
 func (g *graph) settle() {
-	g.ready = nil
-	if g.pending == 0 {
+	if g.many == nil {
+		return
+	}
+	g.many.ready = nil
+	if !g.pending() {
 		return
 	}
 	var found []*event
 	seen := map[*event]bool{}
-	todo := slices.Clone(g.heads)
+	todo := slices.Clone(g.tops())
 	for len(todo) > 0 {
 		e := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -98,15 +132,15 @@ func (g *graph) settle() {
 		}
 		seen[e] = true
 	}
-	g.ready = maximal(found)
+	g.many.ready = maximal(found)
 }
 
 // visible returns the maximal events among the ready ones.
 func (g *graph) visible() []*event {
-	if g.pending == 0 {
-		return g.heads
+	if !g.pending() {
+		return g.tops()
 	}
-	return g.ready
+	return g.many.ready
 }
 
 // beyond reports whether there is content that none of the removals had seen. An event that
@@ -115,7 +149,7 @@ func (g *graph) beyond(removals []removal) bool {
 	if fault.On("tree-delete-blind") && len(removals) > 0 {
 		return false
 	}
-	for _, h := range g.heads {
+	for _, h := range g.tops() {
 		if !slices.ContainsFunc(removals, func(r removal) bool { return r.seen.Has(h.id) }) {
 			return true
 		}
@@ -221,25 +255,30 @@ func (t *Tree) content(n *node, s *Stamped) {
 	}
 	g := n.file
 	var parents []*event
-	for _, id := range op.Parents {
+	for i, id := range op.Parents {
 		p := g.find(id)
 		if p == nil {
 			t.wait(need{node: n.id, event: id}, s)
 			return
 		}
-		parents = append(parents, p)
+		if i == 0 {
+			parents = p.self[:] // appending to it copies it
+		} else {
+			parents = append(parents, p)
+		}
 	}
-	e := &event{id: op.Event, parents: parents, applied: s.Applied, time: op.Time, by: t.author(op.By)}
+	if known := g.find(op.Event); known != nil {
+		t.madeBefore(n, known, s)
+		return
+	}
+	e := t.room.events.new()
+	*e = event{id: op.Event, parents: parents, at: t.stamp(s.Stamp), applied: s.Applied, time: op.Time, by: t.author(op.By)}
+	e.self[0] = e
 	if op.Object != nil {
 		object := *op.Object
 		e.object = &object
 	} else {
 		e.text = n.textOf(op.Text, parents)
-	}
-	e.at = t.stamp(s.Stamp)
-	if known := g.find(e.id); known != nil {
-		t.madeBefore(n, known, e)
-		return
 	}
 	if e.object != nil && t.have != nil && !t.have(e.object.Hash) {
 		e.absent = true
@@ -265,12 +304,13 @@ func (n *node) textOf(text [16]byte, parents []*event) *[16]byte {
 }
 
 // madeBefore has an event that was made on several devices count as the first one's.
-func (t *Tree) madeBefore(n *node, known, again *event) {
-	if again.at.after(known.at) || t.flaw == firstHeard {
+func (t *Tree) madeBefore(n *node, known *event, again *Stamped) {
+	at := t.stamp(again.Stamp)
+	if at.after(known.at) || t.flaw == firstHeard {
 		return
 	}
 	t.touch(n)
-	known.at, known.time, known.by = again.at, again.time, again.by
+	known.at, known.time, known.by = at, again.Op.Time, t.author(again.Op.By)
 	t.contentChanged(n)
 }
 
@@ -319,7 +359,7 @@ func (t *Tree) objectReady(hash feed.Hash, at int64) {
 		t.touch(r.n)
 		r.e.absent = false
 		r.e.applied = max(r.e.applied, at)
-		r.n.file.pending--
+		r.n.file.many.pending--
 		r.n.file.settle()
 		t.contentChanged(r.n)
 	}

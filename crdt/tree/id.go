@@ -121,12 +121,16 @@ func NodeIDFor(kind Kind, parent NodeID, name string, first []byte, gen uint32) 
 // Stamp is the place of an operation in the order that is the same on every device. It is
 // known before the entry that carries the operation is sealed.
 type Stamp struct {
-	Lamport uint64    // 1 + the highest the operation's author had seen
-	Feed    feed.ID   // whose operation it is
-	Seq     uint64    // of the entry in its feed
-	Index   uint32    // of the operation in the entry
-	Op      feed.Hash // of the operation: tells the branches of a forked feed apart
+	Lamport uint64  // 1 + the highest the operation's author had seen
+	Feed    feed.ID // whose operation it is
+	Seq     uint64  // of the entry in its feed
+	Index   uint32  // of the operation in the entry
+	Op      OpHash  // of the operation: tells the branches of a forked feed apart
 }
+
+// OpHash is the beginning of the BLAKE3 of an operation: as much as nobody can make two
+// operations agree in, and no more, because every stamp in memory has one.
+type OpHash [20]byte
 
 // Compare orders stamps: negative if s is before o.
 func (s Stamp) Compare(o Stamp) int {
@@ -135,16 +139,21 @@ func (s Stamp) Compare(o Stamp) int {
 		feed.Compare(s.Feed, o.Feed),
 		cmp.Compare(s.Seq, o.Seq),
 		cmp.Compare(s.Index, o.Index),
-		s.Op.Compare(o.Op),
+		bytes.Compare(s.Op[:], o.Op[:]),
 	)
 }
 
-// stamp is a Stamp as the tree keeps it: the feed is shared.
+// stamp is a Stamp as the tree keeps it.
 type stamp struct {
+	*entry
+	index uint32
+	op    OpHash
+}
+
+// entry is what the stamps of one entry share.
+type entry struct {
 	lamport, seq uint64
-	feed         *feed.ID
-	index        uint32
-	op           feed.Hash
+	feed         *feed.ID // the same pointer for the same feed
 }
 
 func (s *stamp) compare(o *stamp) int {
@@ -159,7 +168,7 @@ func (s *stamp) compare(o *stamp) int {
 			return c
 		}
 	}
-	return cmp.Or(cmp.Compare(s.seq, o.seq), cmp.Compare(s.index, o.index), s.op.Compare(o.op))
+	return cmp.Or(cmp.Compare(s.seq, o.seq), cmp.Compare(s.index, o.index), bytes.Compare(s.op[:], o.op[:]))
 }
 
 // after reports whether s is later than o; anything is later than nothing.

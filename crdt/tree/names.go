@@ -30,7 +30,7 @@ type alt struct {
 // change seldom.
 func (t *Tree) SetDevices(name func(feed.Device) string) []Change {
 	t.device = name
-	for _, n := range t.nodes {
+	for n := range t.nodes.all() {
 		if n.kind == Dir && len(n.dir.losers)+len(n.dir.splits) > 0 {
 			t.rename(n)
 		}
@@ -65,7 +65,7 @@ func (t *Tree) assign(p *node) {
 		i := max(1, tried[first])
 		for ; ; i++ {
 			name = suffixed(c.n, c.suffix, i)
-			if d.owners[name] != nil {
+			if d.owners.get(name) != nil {
 				d.taken[name] = true
 			} else if _, ok := d.extra[name]; !ok {
 				break

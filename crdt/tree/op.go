@@ -3,6 +3,8 @@ package tree
 import (
 	"strings"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 )
 
@@ -92,6 +94,12 @@ func (op *Op) first() []byte {
 		return []byte(op.Target)
 	}
 	return nil
+}
+
+// Hash is what tells this operation from another one of the same place in the order.
+func (op *Op) Hash() OpHash {
+	sum := blake3.Sum256(op.Encode())
+	return OpHash(sum[:len(OpHash{})])
 }
 
 // valid checks all that can be checked without the tree.

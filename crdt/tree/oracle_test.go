@@ -349,7 +349,8 @@ func dump(t *Tree) string {
 		}
 		return true
 	})
-	for id := range t.nodes {
+	for n := range t.nodes.all() {
+		id := n.id
 		xattrs := map[string]string{}
 		for k, v := range t.Xattrs(id) {
 			xattrs[k] = string(v)

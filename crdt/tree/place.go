@@ -8,7 +8,7 @@ import (
 
 // dir is what a directory has besides other nodes.
 type dir struct {
-	owners map[string]*node   // own name to the node it belongs to, removed or not
+	owners nodesByName        // by own name, the node it belongs to, removed or not
 	shared map[string][]*node // names of several nodes: all of them, by placing; the last owns
 	losers map[*node]string   // living nodes without their name, and what they are shown as
 	splits map[*node][]alt    // shown files with versions beside
@@ -64,7 +64,7 @@ func (t *Tree) put(n *node) {
 	n.lifted = false
 	t.claim(n)
 	n.alive, n.shown = t.status(n)
-	t.setLoser(n, n.alive && n.parent.dir.owners[n.name] != n)
+	t.setLoser(n, n.alive && n.parent.dir.owners.get(n.name) != n)
 	t.setSplit(n, n.split())
 	if n.shown {
 		n.parent.dir.live++
@@ -86,7 +86,7 @@ func (t *Tree) refresh(n *node) {
 			return
 		}
 		p := n.parent
-		t.setLoser(n, alive && p.dir.owners[n.name] != n)
+		t.setLoser(n, alive && p.dir.owners.get(n.name) != n)
 		t.setSplit(n, n.split())
 		switch {
 		case shown == was:
@@ -103,12 +103,9 @@ func (t *Tree) refresh(n *node) {
 // claim makes n one of the nodes of its name.
 func (t *Tree) claim(n *node) {
 	d := n.parent.dir
-	owner := d.owners[n.name]
+	owner := d.owners.get(n.name)
 	if owner == nil {
-		if d.owners == nil {
-			d.owners = map[string]*node{}
-		}
-		d.owners[n.name] = n
+		d.owners.set(n)
 		if _, ok := d.extra[n.name]; ok {
 			t.rename(n.parent)
 		}
@@ -125,7 +122,7 @@ func (t *Tree) claim(n *node) {
 	}
 	d.shared[n.name] = all
 	if i == len(all)-1 && t.flaw != firstOwns {
-		d.owners[n.name] = n
+		d.owners.set(n)
 		t.setLoser(owner, owner.alive)
 	}
 }
@@ -135,7 +132,7 @@ func (t *Tree) unclaim(n *node) {
 	d := n.parent.dir
 	all := d.shared[n.name]
 	if all == nil {
-		delete(d.owners, n.name)
+		d.owners.delete(n.name)
 		if d.taken[n.name] {
 			t.rename(n.parent)
 		}
@@ -148,8 +145,8 @@ func (t *Tree) unclaim(n *node) {
 	} else {
 		d.shared[n.name] = all
 	}
-	if owner := all[len(all)-1]; d.owners[n.name] != owner {
-		d.owners[n.name] = owner
+	if owner := all[len(all)-1]; d.owners.get(n.name) != owner {
+		d.owners.set(owner)
 		t.setLoser(owner, false)
 	}
 }

@@ -82,11 +82,11 @@ func (e *event) export() Event {
 // Get returns what is known about a node, nil if it is not known. Nodes that were removed or
 // are not shown yet are known.
 func (t *Tree) Get(id NodeID) *Info {
-	n := t.nodes[id]
+	n := t.nodes.get(id)
 	if n == nil {
 		return nil
 	}
-	i := &Info{Node: id, Kind: n.kind, Mode: n.mode, Name: n.name, Visible: n.shown, Removed: !n.alive}
+	i := &Info{Node: id, Kind: n.kind, Mode: uint32(n.mode), Name: n.name, Visible: n.shown, Removed: !n.alive}
 	if n.parent != nil {
 		i.Parent, i.Shown = n.parent.id, n.shownName()
 	}
@@ -107,10 +107,10 @@ func (t *Tree) Get(id NodeID) *Info {
 	case Symlink:
 		i.Mtime, i.Target = n.rare.created, n.rare.target
 	}
+	if n.mtimeSet() {
+		i.Mtime, i.MtimeSet = n.mtime, true
+	}
 	if n.rare != nil {
-		if n.mtimeSet() {
-			i.Mtime, i.MtimeSet = n.rare.mtime, true
-		}
 		for _, x := range n.rare.xattrs {
 			if !x.deleted {
 				i.Xattrs++
@@ -134,7 +134,7 @@ func (g *graph) describe(i *Info) {
 		}
 		i.Mtime = max(i.Mtime, e.applied)
 	}
-	for _, e := range g.heads {
+	for _, e := range g.tops() {
 		i.Heads = append(i.Heads, e.export())
 	}
 	slices.SortFunc(i.Heads, func(a, b Event) int { return compareEvents(a.ID, b.ID) })
@@ -142,12 +142,12 @@ func (g *graph) describe(i *Info) {
 
 // mtimeSet reports whether the time that was set is later than the content.
 func (n *node) mtimeSet() bool {
-	if n.rare == nil || n.rare.mtimeAt == nil {
+	if n.mtimeAt == nil {
 		return false
 	}
 	if n.kind == File {
 		for _, e := range n.file.main() {
-			if e.at.after(n.rare.mtimeAt) {
+			if e.at.after(n.mtimeAt) {
 				return false
 			}
 		}
@@ -157,7 +157,7 @@ func (n *node) mtimeSet() bool {
 
 // Xattrs returns the extended attributes of a node. The values must not be changed.
 func (t *Tree) Xattrs(id NodeID) map[string][]byte {
-	n := t.nodes[id]
+	n := t.nodes.get(id)
 	if n == nil || n.rare == nil {
 		return nil
 	}
@@ -182,16 +182,19 @@ func (t *Tree) Lookup(dir NodeID, name string) (NodeID, bool) {
 
 // Entry returns what is shown under name in a directory.
 func (t *Tree) Entry(dir NodeID, name string) (Dirent, bool) {
-	n := t.nodes[dir]
+	n := t.nodes.get(dir)
 	if n == nil || n.kind != Dir {
 		return Dirent{}, false
 	}
 	return n.dir.entry(name)
 }
 
+// dirent is n under its own name.
+func (n *node) dirent() Dirent { return Dirent{Name: n.name, Node: n.id, Kind: n.kind} }
+
 func (d *dir) entry(name string) (Dirent, bool) {
-	if o := d.owners[name]; o != nil {
-		return Dirent{Name: name, Node: o.id, Kind: o.kind}, o.shown
+	if o := d.owners.get(name); o != nil {
+		return o.dirent(), o.shown
 	}
 	x, ok := d.extra[name]
 	if !ok || !x.n.shown {
@@ -203,7 +206,7 @@ func (d *dir) entry(name string) (Dirent, bool) {
 // ReadDir returns what a directory shows, sorted by name. The result is shared: it must not be
 // changed, and stays as it is when the directory changes.
 func (t *Tree) ReadDir(dir NodeID) []Dirent {
-	n := t.nodes[dir]
+	n := t.nodes.get(dir)
 	if n == nil || n.kind != Dir {
 		return nil
 	}
@@ -214,10 +217,10 @@ func (t *Tree) ReadDir(dir NodeID) []Dirent {
 
 func (d *dir) listing() []Dirent {
 	if d.list == nil || len(d.changed) > 32+len(d.list)/16 {
-		d.list = make([]Dirent, 0, len(d.owners)+len(d.extra))
-		for name := range d.owners {
-			if e, ok := d.entry(name); ok {
-				d.list = append(d.list, e)
+		d.list = make([]Dirent, 0, d.owners.len()+len(d.extra))
+		for n := range d.owners.all() {
+			if n.shown {
+				d.list = append(d.list, n.dirent())
 			}
 		}
 		for name := range d.extra {
@@ -255,14 +258,14 @@ func (t *Tree) relist(p Place) {
 	if !p.Visible || t.flaw == staleListing {
 		return
 	}
-	if d := t.nodes[p.Dir].dir; d.list != nil {
+	if d := t.nodes.get(p.Dir).dir; d.list != nil {
 		d.changed = append(d.changed, p.Name)
 	}
 }
 
 // Place returns where a node is shown, and whether it is.
 func (t *Tree) Place(id NodeID) (dir NodeID, name string, visible bool) {
-	n := t.nodes[id]
+	n := t.nodes.get(id)
 	if n == nil {
 		return
 	}
@@ -276,7 +279,7 @@ func (t *Tree) Place(id NodeID) (dir NodeID, name string, visible bool) {
 // Path returns the path of a node from the root as it is shown, without a slash in front; ""
 // for the root and for what is not shown.
 func (t *Tree) Path(id NodeID) string {
-	n := t.nodes[id]
+	n := t.nodes.get(id)
 	if n == nil || !n.shown {
 		return ""
 	}
@@ -303,7 +306,7 @@ func (t *Tree) Resolve(path string) (NodeID, error) {
 		if !ok || e.Alt {
 			return NodeID{}, fmt.Errorf("%s: %w", path, ErrNotExist)
 		}
-		n = t.nodes[e.Node]
+		n = t.nodes.get(e.Node)
 	}
 	return n.id, nil
 }
@@ -319,7 +322,7 @@ func (t *Tree) walk(p *node, prefix string, fn func(string, Dirent) bool) bool {
 		if !fn(prefix+e.Name, e) {
 			return false
 		}
-		if e.Kind == Dir && !t.walk(t.nodes[e.Node], prefix+e.Name+"/", fn) {
+		if e.Kind == Dir && !t.walk(t.nodes.get(e.Node), prefix+e.Name+"/", fn) {
 			return false
 		}
 	}
@@ -327,17 +330,17 @@ func (t *Tree) walk(p *node, prefix string, fn func(string, Dirent) bool) bool {
 }
 
 // Known reports whether a node is known, shown or not.
-func (t *Tree) Known(id NodeID) bool { return t.nodes[id] != nil }
+func (t *Tree) Known(id NodeID) bool { return t.nodes.get(id) != nil }
 
 // Len returns the number of known nodes, the root included.
-func (t *Tree) Len() int { return len(t.nodes) }
+func (t *Tree) Len() int { return t.nodes.len() }
 
 // FreshID returns an id for a new node, and its generation. Files get an id that is not known
 // yet; a directory or symlink that was removed may come back under its own.
 func (t *Tree) FreshID(kind Kind, parent NodeID, name string, first []byte) (NodeID, uint32) {
 	free := func(gen uint32) (NodeID, bool) {
 		id := NodeIDFor(kind, parent, name, first, gen)
-		n := t.nodes[id]
+		n := t.nodes.get(id)
 		return id, n == nil || kind != File && !n.alive
 	}
 	// Generations are used from 0 up: find where they end by doubling, then halving.
@@ -362,7 +365,7 @@ func (t *Tree) FreshID(kind Kind, parent NodeID, name string, first []byte) (Nod
 
 // events finds the events of a version.
 func (t *Tree) events(id NodeID, v Version) ([]*event, bool) {
-	n := t.nodes[id]
+	n := t.nodes.get(id)
 	if n == nil || n.kind != File {
 		return nil, false
 	}
@@ -418,11 +421,11 @@ func (t *Tree) Join(node NodeID, versions ...Version) Version {
 // History returns the events of a file in causal order, and in the order of their stamps
 // where that leaves a choice.
 func (t *Tree) History(node NodeID) []Event {
-	n := t.nodes[node]
+	n := t.nodes.get(node)
 	if n == nil || n.kind != File {
 		return nil
 	}
-	return exportAll(n.file.heads)
+	return exportAll(n.file.tops())
 }
 
 // Past returns the events of a version of a file, in the order of History; nil if it is not
@@ -472,9 +475,9 @@ func exportAll(heads []*event) []Event {
 // FilesEver returns the ids of all files that are known, removed ones included, in no order.
 func (t *Tree) FilesEver() []NodeID {
 	var out []NodeID
-	for id, n := range t.nodes {
+	for n := range t.nodes.all() {
 		if n.kind == File {
-			out = append(out, id)
+			out = append(out, n.id)
 		}
 	}
 	return out

@@ -154,7 +154,8 @@ func pick(ids []NodeID, i int) NodeID { return ids[i%len(ids)] }
 // nodes lists what the device knows of these kinds, and the root.
 func (a *author) nodes(kinds ...Kind) []NodeID {
 	out := []NodeID{Root}
-	for id, n := range a.tree.nodes {
+	for n := range a.tree.nodes.all() {
+		id := n.id
 		if id != Root && slices.Contains(kinds, n.kind) {
 			out = append(out, id)
 		}
@@ -345,7 +346,7 @@ func (r *replica) same() error {
 	r.tree.Walk(func(path string, e Dirent) bool {
 		count++
 		dir := Root
-		if p := r.tree.nodes[e.Node].parent; p != nil {
+		if p := r.tree.nodes.get(e.Node).parent; p != nil {
 			dir = p.id
 		}
 		c, ok := r.names[Place{Dir: dir, Name: e.Name, Visible: true}]
@@ -372,7 +373,8 @@ func (r *replica) same() error {
 	if count != len(r.names) {
 		return fmt.Errorf("%d names are shown, changes told of %d", count, len(r.names))
 	}
-	for id, n := range r.tree.nodes {
+	for n := range r.tree.nodes.all() {
+		id := n.id
 		if n.shown != shown[id] {
 			return fmt.Errorf("%v: shown %v, found %v", id, n.shown, shown[id])
 		}
@@ -385,10 +387,10 @@ func (r *replica) same() error {
 
 // sound checks that the tree is one, before anything walks it.
 func (r *replica) sound() error {
-	for _, n := range r.tree.nodes {
+	for n := range r.tree.nodes.all() {
 		steps := 0
 		for a := n; a != nil; a = a.parent {
-			if steps++; steps > len(r.tree.nodes) {
+			if steps++; steps > r.tree.nodes.len() {
 				return errors.New("a directory is below itself")
 			}
 		}
@@ -401,11 +403,12 @@ func (r *replica) sound() error {
 
 // saved checks the promise: a file with content that no removal named is shown.
 func (r *replica) saved(all []Stamped) error {
-	for id, n := range r.tree.nodes {
+	for n := range r.tree.nodes.all() {
+		id := n.id
 		if n.kind != File || len(n.file.visible()) == 0 {
 			continue
 		}
-		for _, h := range n.file.heads {
+		for _, h := range n.file.tops() {
 			seen := slices.ContainsFunc(all, func(s Stamped) bool {
 				return s.Op.Do == OpRemove && s.Op.Node == id && s.Op.Seen.Has(h.id)
 			})

@@ -9,7 +9,7 @@ import (
 
 // Tree is the namespace and the version graphs of one folder. See the package's comment.
 type Tree struct {
-	nodes map[NodeID]*node
+	nodes nodesByID
 	root  *node
 
 	log   []move // of the directories, in stamp order
@@ -28,7 +28,8 @@ type Tree struct {
 
 	feeds   map[feed.ID]*feed.ID
 	authors map[string]*string
-	slab    []stamp
+	entry   *entry // of the last stamp
+	room    room
 
 	cache sync.Mutex // guards the listings that ReadDir keeps
 
@@ -51,6 +52,16 @@ const (
 	numFlaws
 )
 
+// room is where what lives as long as the tree is kept.
+type room struct {
+	entries slab[entry]
+	stamps  slab[stamp]
+	events  slab[event]
+	nodes   slab[node] // but files
+	files   slab[fileNode]
+	names   arena
+}
+
 // need is what an operation waits for: a node, or an event of a node.
 type need struct {
 	node  NodeID
@@ -59,21 +70,29 @@ type need struct {
 
 // node is a file, directory or symlink. What most nodes lack is behind a pointer.
 type node struct {
-	id     NodeID
-	name   string // its own, at its place
-	parent *node  // nil for the root only
-	place  *stamp // of the operation that put it there
-	modeAt *stamp
-	mode   uint32
-	mark   uint32 // 1 + index in Tree.touched
-	kind   Kind
-	alive  bool // not removed; a directory: or with a shown child
-	shown  bool // alive, and a file has a version to show
-	loser  bool // alive, but its name belongs to another: its parent's losers name it
-	lifted bool // out of its parent's names and counts, for the time being
-	dir    *dir
-	file   *graph
-	rare   *rare
+	id      NodeID
+	name    string // its own, at its place
+	parent  *node  // nil for the root only
+	place   *stamp // of the operation that put it there
+	modeAt  *stamp
+	mtime   int64  // unix ns, set at mtimeAt
+	mtimeAt *stamp // nil: never
+	mark    uint32 // 1 + index in Tree.touched
+	mode    uint16
+	kind    Kind
+	alive   bool // not removed; a directory: or with a shown child
+	shown   bool // alive, and a file has a version to show
+	loser   bool // alive, but its name belongs to another: its parent's losers name it
+	lifted  bool // out of its parent's names and counts, for the time being
+	dir     *dir
+	file    *graph
+	rare    *rare
+}
+
+// fileNode is a file with its versions.
+type fileNode struct {
+	node
+	graph
 }
 
 // rare is what few nodes have.
@@ -81,8 +100,6 @@ type rare struct {
 	target   string
 	created  int64     // applied at; symlinks
 	removals []removal // later than the last placing
-	mtime    int64
-	mtimeAt  *stamp
 	xattrs   map[string]xattr
 }
 
@@ -100,14 +117,13 @@ type xattr struct {
 // New returns a tree that has only its root.
 func New() *Tree {
 	t := &Tree{
-		nodes:   map[NodeID]*node{},
 		waiting: map[need][]*Stamped{},
 		absent:  map[feed.Hash][]eventRef{},
 		feeds:   map[feed.ID]*feed.ID{},
 		device:  feed.Device.Short,
 	}
 	t.root = &node{id: Root, kind: Dir, mode: 0o755, alive: true, shown: true, dir: &dir{}}
-	t.nodes[Root] = t.root
+	t.nodes.set(t.root)
 	return t
 }
 
@@ -134,7 +150,7 @@ func (t *Tree) apply(s *Stamped) {
 		t.create(s)
 		return
 	}
-	n := t.nodes[op.Node]
+	n := t.nodes.get(op.Node)
 	if n == nil {
 		t.wait(need{node: op.Node}, s)
 		return
@@ -173,7 +189,7 @@ func (t *Tree) arrived(it need) {
 
 func (t *Tree) create(s *Stamped) {
 	op := &s.Op
-	p := t.nodes[op.Parent]
+	p := t.nodes.get(op.Parent)
 	if p == nil {
 		t.wait(need{node: op.Parent}, s)
 		return
@@ -182,21 +198,27 @@ func (t *Tree) create(s *Stamped) {
 		return
 	}
 	at := t.stamp(s.Stamp)
-	n := t.nodes[op.Node]
+	n := t.nodes.get(op.Node)
 	if n != nil {
 		t.createAgain(n, p, op, at)
 		return
 	}
-	n = &node{id: op.Node, kind: op.Kind, name: op.Name, parent: p, place: at, mode: op.Mode & 0o7777, modeAt: at, lifted: true}
+	if op.Kind == File {
+		both := t.room.files.new()
+		n, both.graph.created = &both.node, s.Applied
+		n.file = &both.graph
+	} else {
+		n = t.room.nodes.new()
+	}
+	n.id, n.kind, n.name, n.parent = op.Node, op.Kind, t.room.names.keep(op.Name), p
+	n.place, n.modeAt, n.mode, n.lifted = at, at, uint16(op.Mode&0o7777), true
 	switch n.kind {
-	case File:
-		n.file = &graph{created: s.Applied}
 	case Dir:
 		n.dir = &dir{created: s.Applied, creates: []*stamp{at}, keep: at, spot: spot{p, n.name, at}}
 	case Symlink:
 		n.rare = &rare{target: op.Target, created: s.Applied}
 	}
-	t.nodes[n.id] = n
+	t.nodes.set(n)
 	t.touch(n).created = true
 	t.put(n)
 	t.arrived(need{node: n.id})
@@ -209,7 +231,7 @@ func (t *Tree) createAgain(n, birth *node, op *Op, at *stamp) {
 	} else if i, known := slices.BinarySearchFunc(n.dir.creates, at, (*stamp).compare); !known {
 		n.dir.creates = slices.Insert(n.dir.creates, i, at)
 		if n.dir.logged {
-			t.moves = append(t.moves, move{at: at, node: n, to: birth, name: op.Name})
+			t.moves = append(t.moves, move{at: at, node: n, to: birth, name: t.room.names.keep(op.Name)})
 		} else if at.after(n.place) {
 			t.lift(n)
 			n.place, n.dir.spot.at = at, at
@@ -222,7 +244,7 @@ func (t *Tree) createAgain(n, birth *node, op *Op, at *stamp) {
 
 func (t *Tree) move(n *node, s *Stamped) {
 	op := &s.Op
-	to := t.nodes[op.Parent]
+	to := t.nodes.get(op.Parent)
 	if to == nil {
 		t.wait(need{node: op.Parent}, s)
 		return
@@ -236,7 +258,7 @@ func (t *Tree) move(n *node, s *Stamped) {
 		return
 	}
 	t.startLog(n)
-	t.moves = append(t.moves, move{at: at, node: n, to: to, name: op.Name})
+	t.moves = append(t.moves, move{at: at, node: n, to: to, name: t.room.names.keep(op.Name)})
 	t.keep(n, at)
 }
 
@@ -246,7 +268,7 @@ func (t *Tree) placeAt(n, to *node, name string, at *stamp) {
 		return
 	}
 	t.lift(n)
-	n.parent, n.name, n.place = to, name, at
+	n.parent, n.name, n.place = to, t.room.names.keep(name), at
 	t.forget(n, at)
 	t.put(n)
 }
@@ -302,17 +324,16 @@ func (t *Tree) setMode(n *node, mode uint32, at *stamp) {
 		return
 	}
 	t.touch(n).attr = true
-	n.mode, n.modeAt = mode&0o7777, at
+	n.mode, n.modeAt = uint16(mode&0o7777), at
 }
 
 func (t *Tree) setMtime(n *node, s *Stamped) {
 	at := t.stamp(s.Stamp)
-	r := n.more()
-	if !at.after(r.mtimeAt) {
+	if !at.after(n.mtimeAt) {
 		return
 	}
 	t.touch(n).attr = true
-	r.mtime, r.mtimeAt = s.Op.Mtime, at
+	n.mtime, n.mtimeAt = s.Op.Mtime, at
 }
 
 func (t *Tree) setXattr(n *node, s *Stamped) {
@@ -332,7 +353,7 @@ func (t *Tree) setXattr(n *node, s *Stamped) {
 	r.xattrs[s.Op.Key] = x
 }
 
-// stamp keeps s. Stamps live as long as the tree, so they are allocated by the hundred.
+// stamp keeps s. The operations of an entry come one after the other.
 func (t *Tree) stamp(s Stamp) *stamp {
 	f := t.feeds[s.Feed]
 	if f == nil {
@@ -340,9 +361,11 @@ func (t *Tree) stamp(s Stamp) *stamp {
 		*f = s.Feed
 		t.feeds[s.Feed] = f
 	}
-	if len(t.slab) == cap(t.slab) {
-		t.slab = make([]stamp, 0, 256)
+	if e := (entry{lamport: s.Lamport, seq: s.Seq, feed: f}); t.entry == nil || *t.entry != e {
+		t.entry = t.room.entries.new()
+		*t.entry = e
 	}
-	t.slab = append(t.slab, stamp{lamport: s.Lamport, seq: s.Seq, feed: f, index: s.Index, op: s.Op})
-	return &t.slab[len(t.slab)-1]
+	at := t.room.stamps.new()
+	*at = stamp{entry: t.entry, index: s.Index, op: s.Op}
+	return at
 }

@@ -34,7 +34,7 @@ func (a *author) do(op Op) Stamped {
 			Lamport: a.lamport,
 			Feed:    feed.ID{Device: feed.Device{a.device}},
 			Seq:     a.seq,
-			Op:      feed.Hash(blake3.Sum256(op.Encode())),
+			Op:      op.Hash(),
 		},
 		Op:      op,
 		Applied: int64(a.lamport),
