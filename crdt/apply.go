@@ -30,7 +30,7 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 		if t.Do == tree.OpContent {
 			t.Time, t.By = w.made, authorOf(t.By)
 		}
-		changes := f.place(w, t)
+		changes := f.place(w, t, 0)
 		if t.Do == tree.OpContent {
 			changes = append(changes, f.wake(b, t.Event)...)
 		}
@@ -45,7 +45,7 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 		}
 		t.Time = w.made
 		changes := f.addText(b, w, t, ev, l)
-		return recorded{Tree: &t}, append(changes, f.wake(b, t.Event)...)
+		return recorded{Tree: &t, Size: sizeOf(ev)}, append(changes, f.wake(b, t.Event)...)
 	case o.Admit != nil:
 		f.admit(*o.Admit, w.stamp)
 		return recorded{Raw: &o}, nil
@@ -61,13 +61,13 @@ func (f *Folder) addText(b *kv.Batch, w when, t tree.Op, ev text.Event, l lineag
 		f.storeText(b, w.stamp, t, ev, l)
 	}
 	f.texts.add(l, ev)
-	return f.place(w, t)
+	return f.place(w, t, sizeOf(ev))
 }
 
-// place hands one operation to the tree.
-func (f *Folder) place(w when, t tree.Op) []tree.Change {
+// place hands one operation to the tree, with the size of its text where that is known.
+func (f *Folder) place(w when, t tree.Op, size int64) []tree.Change {
 	w.stamp.Op = t.Hash()
-	return f.tree.Apply([]tree.Stamped{{Stamp: w.stamp, Op: t, Applied: w.applied}})
+	return f.tree.Apply([]tree.Stamped{{Stamp: w.stamp, Op: t, Size: size, Applied: w.applied}})
 }
 
 // wait keeps an operation until a version that it builds on is known.

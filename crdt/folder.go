@@ -145,7 +145,7 @@ func (f *Folder) loadRecords() error {
 			switch {
 			case o.Tree != nil:
 				s.Op = o.Tree.Hash()
-				batch = append(batch, tree.Stamped{Stamp: s, Op: *o.Tree, Applied: r.Applied})
+				batch = append(batch, tree.Stamped{Stamp: s, Op: *o.Tree, Size: o.Size, Applied: r.Applied})
 			case o.Raw != nil:
 				// What waits needs the tree as it was: nothing before it may be left out.
 				f.tree.Apply(batch)
@@ -168,7 +168,7 @@ func (f *Folder) replayRaw(o op, w when) {
 			return
 		}
 		e.Time = w.made
-		f.place(w, e)
+		f.place(w, e, 0)
 	case o.Admit != nil:
 		f.admit(*o.Admit, w.stamp)
 	case o.Found != nil:

@@ -56,6 +56,7 @@ type recorded struct {
 	Index uint32   `cbor:"1,keyasint"`
 	Tree  *tree.Op `cbor:"2,keyasint,omitempty"` // a textOp as the version it makes
 	Raw   *op      `cbor:"3,keyasint,omitempty"` // what is not of the tree, or waits for a parent
+	Size  int64    `cbor:"4,keyasint,omitempty"` // bytes of the text of such a version, if it begins it
 }
 
 // Limits of an entry that this device makes; feed's own are far higher.

@@ -18,19 +18,12 @@ type texts struct {
 	docs  map[lineage]*list.Element // of *kept
 	used  *list.List                // most recent first
 	bytes int
-	sizes map[NodeID]sized
 }
 
 type kept struct {
 	lineage lineage
 	doc     *text.Doc
 	bytes   int
-}
-
-// sized is the size of a file's text at one version, so that stat reads none.
-type sized struct {
-	version EventID
-	size    int64
 }
 
 // maxKeptBytes bounds the memory that texts nobody uses right now may take.
@@ -40,7 +33,6 @@ func (t *texts) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.docs, t.used, t.bytes = map[lineage]*list.Element{}, list.New(), 0
-	t.sizes = map[NodeID]sized{}
 }
 
 // add gives a text that is in memory one more event.
@@ -92,18 +84,20 @@ func (f *Folder) storeText(b *kv.Batch, s tree.Stamp, t tree.Op, ev text.Event, 
 	k := f.key('t', t.Node[:], be64(s.Lamport), be32(s.Index), t.Event[:])
 	b.Set(k, append(l[:], ev.Encode()...))
 	f.unstored = append(f.unstored, unstored{t.Node, l, ev})
-	if len(ev.Parents) == 0 && len(t.Parents) == 0 && len(ev.Hunks) == 1 && len(ev.Hunks[0]) == 1 {
-		f.storeSize(b, t.Node, t.Event, int64(len(ev.Hunks[0][0].Ins)))
-	}
 }
 
-func (f *Folder) storeSize(b *kv.Batch, node NodeID, version EventID, size int64) {
-	f.texts.mu.Lock()
-	f.texts.sizes[node] = sized{version, size}
-	f.texts.mu.Unlock()
-	if b != nil {
-		b.Set(f.key('z', node[:]), append(version[:], be64(uint64(size))...))
+// sizeOf is the size of a text at an event that begins it, 0 for another one.
+func sizeOf(ev text.Event) int64 {
+	if len(ev.Parents) == 0 && len(ev.Hunks) == 1 && len(ev.Hunks[0]) == 1 {
+		return int64(len(ev.Hunks[0][0].Ins))
 	}
+	return 0
+}
+
+// storeSize keeps the size of a file's text at one version, so that stat reads none.
+func (f *Folder) storeSize(b *kv.Batch, node NodeID, version EventID, size int64) {
+	f.tree.SetTextSize(node, version, size)
+	b.Set(f.key('z', node[:]), append(version[:], be64(uint64(size))...))
 }
 
 func (f *Folder) loadSizes() error {
@@ -112,7 +106,7 @@ func (f *Folder) loadSizes() error {
 		if len(k) != n+16 || len(v) != 32+8 {
 			return errors.New("a size of an unknown form")
 		}
-		f.texts.sizes[NodeID(k[n:])] = sized{EventID(v[:32]), int64(binary.BigEndian.Uint64(v[32:]))}
+		f.tree.SetTextSize(NodeID(k[n:]), EventID(v[:32]), int64(binary.BigEndian.Uint64(v[32:])))
 		return nil
 	}))
 }
@@ -199,11 +193,8 @@ func (f *Folder) textSize(node NodeID, v Version) (int64, error) {
 		return 0, nil
 	}
 	if len(v) == 1 {
-		f.texts.mu.Lock()
-		z, ok := f.texts.sizes[node]
-		f.texts.mu.Unlock()
-		if ok && z.version == v[0] {
-			return z.size, nil
+		if size, ok := f.tree.TextSize(node, v[0]); ok {
+			return size, nil
 		}
 	}
 	s, err := f.textAt(node, v)
@@ -211,7 +202,7 @@ func (f *Folder) textSize(node NodeID, v Version) (int64, error) {
 		return 0, err
 	}
 	if len(v) == 1 {
-		f.storeSize(nil, node, v[0], int64(len(s)))
+		f.tree.SetTextSize(node, v[0], int64(len(s)))
 	}
 	return int64(len(s)), nil
 }

@@ -356,7 +356,9 @@ func (tx *Tx) writeText(node NodeID, base Version, ev text.Event, size int64) (V
 		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
 	}
 	tx.add(op{Text: o})
-	tx.f.storeSize(tx.b, node, t.Event, size)
+	if _, ok := tx.f.tree.TextSize(node, t.Event); !ok {
+		tx.f.storeSize(tx.b, node, t.Event, size)
+	}
 	v := Version{t.Event}
 	tx.saved(node, base, v)
 	return v, nil

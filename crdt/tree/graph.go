@@ -1,7 +1,9 @@
 package tree
 
 import (
+	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -34,9 +36,9 @@ type event struct {
 	time    int64
 	by      *string // nil: the person at the device; shared
 	applied int64
-	before  *event // arrived before this one
-	size    uint32 // 1 + the bytes of its text; 0: not told
-	absent  bool   // its object is not here
+	before  *event        // arrived before this one
+	size    atomic.Uint32 // 1 + the bytes of its text; 0: not told
+	absent  bool          // its object is not here
 }
 
 // eventRef is an event and the file it belongs to.
@@ -274,6 +276,7 @@ func (t *Tree) content(n *node, s *Stamped) {
 	e := t.room.events.new()
 	*e = event{id: op.Event, parents: parents, at: t.stamp(s.Stamp), applied: s.Applied, time: op.Time, by: t.author(op.By)}
 	e.self[0] = e
+	e.setSize(s.Size)
 	if op.Object != nil {
 		object := *op.Object
 		e.object = &object
@@ -288,6 +291,30 @@ func (t *Tree) content(n *node, s *Stamped) {
 	g.add(e)
 	t.contentChanged(n)
 	t.arrived(need{node: n.id, event: e.id})
+}
+
+func (e *event) setSize(bytes int64) {
+	if bytes > 0 && bytes < math.MaxUint32 {
+		e.size.Store(uint32(bytes) + 1)
+	}
+}
+
+// TextSize returns how many bytes a file's text has at one event, as it was told. Like the time
+// of application it is local: no operation carries it.
+func (t *Tree) TextSize(node NodeID, id EventID) (int64, bool) {
+	if events, ok := t.events(node, Version{id}); ok {
+		if size := events[0].size.Load(); size > 0 {
+			return int64(size) - 1, true
+		}
+	}
+	return 0, false
+}
+
+// SetTextSize tells the tree what TextSize then returns. It may be called while others read.
+func (t *Tree) SetTextSize(node NodeID, id EventID, bytes int64) {
+	if events, ok := t.events(node, Version{id}); ok {
+		events[0].setSize(bytes)
+	}
 }
 
 // textOf returns the name of a text, the same pointer for the same text where that is easy.

@@ -75,6 +75,7 @@ type Op struct {
 type Stamped struct {
 	Stamp   Stamp
 	Op      Op
+	Size    int64 // bytes of the text at an event of text, 0 where they are not known; local
 	Applied int64 // unix ns when this device first applied it (an object: when its bytes came); local
 }
 
