@@ -52,6 +52,8 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 	case o.Found != nil:
 		f.foundBy(*o.Found, w.stamp)
 		return recorded{Raw: &o}, nil
+	case o.Mark != nil:
+		return recorded{Raw: &o}, nil
 	}
 	return recorded{}, nil
 }

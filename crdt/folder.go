@@ -1,7 +1,6 @@
 package crdt
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -113,12 +112,7 @@ func (f *Folder) loadIndex() error {
 		if len(k) != 32+8+8+32 || len(v) != 16 {
 			return fmt.Errorf("an index key of %d bytes", len(k))
 		}
-		h := feed.Head{
-			Feed: feed.ID{Device: Device(k[:32]), Run: binary.BigEndian.Uint64(k[32:])},
-			Seq:  binary.BigEndian.Uint64(k[40:]), Hash: Hash(k[48:]),
-		}
-		l := decodeLocated(v)
-		f.hold(h, l)
+		f.hold(headOfIndex(k), decodeLocated(v))
 		return nil
 	})
 	return storage("open", f.grant.Name, err)

@@ -49,6 +49,14 @@ func (f *Folder) indexKey(id feed.ID, seq uint64, h Hash) []byte {
 	return f.key('i', id.Device[:], be64(id.Run), be64(seq), h[:])
 }
 
+// headOfIndex reads an index key, without what is the same for all of a folder.
+func headOfIndex(k []byte) feed.Head {
+	return feed.Head{
+		Feed: feed.ID{Device: Device(k[:32]), Run: binary.BigEndian.Uint64(k[32:])},
+		Seq:  binary.BigEndian.Uint64(k[40:]), Hash: Hash(k[48:]),
+	}
+}
+
 // located is the value of an index key.
 type located struct{ order, lamport uint64 }
 

@@ -20,6 +20,7 @@ type op struct {
 	Text  *textOp  `cbor:"2,keyasint,omitempty"`
 	Admit *admitOp `cbor:"3,keyasint,omitempty"`
 	Found *foundOp `cbor:"4,keyasint,omitempty"`
+	Mark  *markOp  `cbor:"5,keyasint,omitempty"`
 }
 
 // textOp gives a file new text: an encoded text.Event, whose parents are
@@ -41,6 +42,14 @@ type foundOp struct {
 	Name string `cbor:"1,keyasint"` // of the founding device
 }
 
+// markOp says what the other operations of its entry are for. Entries of one ID are one
+// action. It changes nothing.
+type markOp struct {
+	ID     ActionID  `cbor:"1,keyasint"`
+	Label  string    `cbor:"2,keyasint,omitempty"`
+	Undoes *ActionID `cbor:"3,keyasint,omitempty"` // the action that this one takes back
+}
+
 // record is what is kept of an entry for opening the folder again without its
 // payload: texts are not in it.
 type record struct {
@@ -57,6 +66,7 @@ type recorded struct {
 	Tree  *tree.Op `cbor:"2,keyasint,omitempty"` // a textOp as the version it makes
 	Raw   *op      `cbor:"3,keyasint,omitempty"` // what is not of the tree, or waits for a parent
 	Size  int64    `cbor:"4,keyasint,omitempty"` // bytes of the text of such a version, if it begins it
+	Begin bool     `cbor:"5,keyasint,omitempty"` // the first of an Update of this device
 }
 
 // Limits of an entry that this device makes; feed's own are far higher.

@@ -26,6 +26,7 @@ type Tx struct {
 	ops     int // operations made
 	stored  int // other things to store
 	by      string
+	label   *markOp // to be sealed by itself
 	saves   map[NodeID]save
 }
 
@@ -94,6 +95,11 @@ func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error {
 		f.post(Notice{Local: true, Origin: origin, By: f.home.device, Changes: tx.told()})
 		f.home.flush.poke()
 	}
+	if tx.label != nil {
+		if err := f.sealLocked(); err != nil {
+			f.home.log.Warn("a labelled change is not sealed yet", "folder", f.grant.Name, "err", err)
+		}
+	}
 	return ferr
 }
 
@@ -129,12 +135,16 @@ func (f *Folder) commit(b *kv.Batch) error {
 }
 
 func (tx *Tx) add(o op) {
+	if tx.label != nil && tx.ops == 0 && o.Mark == nil {
+		tx.add(op{Mark: tx.label})
+	}
 	i := 0
 	if p := tx.f.pending; p != nil {
 		i = len(p.ops)
 	}
 	enc := encode(o)
 	tx.changes = append(tx.changes, tx.f.pend(tx.b, o, len(enc))...)
+	tx.f.pending.kept[i].Begin = tx.ops == 0
 	tx.b.Set(tx.f.key('p', be32(uint32(i))), enc)
 	tx.ops++
 }

@@ -120,6 +120,14 @@ type Revision struct {
 	Added      int       `json:"added"`   // characters, of a text
 	Removed    int       `json:"removed"` // characters, of a text
 	Object     *Object   `json:"object,omitempty"`
+
+	// Of Folder.History only.
+	Node   NodeID `json:"-"`
+	Kind   Kind   `json:"-"`
+	From   string `json:"from,omitempty"`   // of a rename: the path before it
+	Change Hash   `json:"change"`           // the entry that it came in
+	Label  string `json:"label,omitempty"`  // what it was part of: see Tx.Label
+	Absent bool   `json:"absent,omitempty"` // the object is not on this device (any more)
 }
 
 // Splice replaces Del code points at Pos by Ins.
