@@ -29,6 +29,11 @@ func (f *Folder) loadNotes() error {
 
 // note adds to what status tells. It runs with mu held.
 func (f *Folder) note(b *kv.Batch, n Note) {
+	// What happens to a file again and again is said once, with the last time.
+	if i := slices.IndexFunc(f.notes, func(o Note) bool { return o.Kind == n.Kind && o.Path == n.Path && o.Text == n.Text }); i >= 0 {
+		b.Delete(f.noteKey(f.notes[i]))
+		f.notes = slices.Delete(f.notes, i, i+1)
+	}
 	for len(f.notes) >= maxNotes {
 		b.Delete(f.noteKey(f.notes[0]))
 		f.notes = f.notes[1:]

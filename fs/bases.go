@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,9 +10,17 @@ import (
 
 // base is the version that a save is merged from.
 type base struct {
-	version  crdt.Version
-	replaced bool // nothing says that the writer had read any version
+	version crdt.Version
+	note    note // what status says of it
 }
+
+// note is what status says of a save whose writer had not read the file.
+type note struct{ kind, text string }
+
+var (
+	replaced = note{"replaced", "written anew by a program that had not read it; the old text is in its history"}
+	guessed  = note{"guessed", "written by a program that had not read it, from what looks like an older version; what came since was kept, so look whether that is right"}
+)
 
 const (
 	// reread: a read so shortly before the save may be the making of a backup,
@@ -27,32 +36,32 @@ const (
 // prefers the older version: a doubled line is seen, a deleted one is not.
 func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base {
 	begun := base{version: s.Base}
-	if !s.Truncated || c.Object != nil || s.Object {
+	if !s.rewritten() || c.Object != nil || s.Object {
 		return begun // these bytes were changed in place
 	}
 	fs.resolver.flush()
 	w := s.writer.wait()
 	if w == nil {
-		return fs.infer(node, s, c.Text)
+		return fs.infer(node, s, nil, c.Text)
 	}
-	if own := until(fs.reads.of(w.process, node), s.begun); len(own) > 0 {
+	if own := until(fs.reads.of(w.process, node), s.begun); len(own) > 0 && !w.copies() {
 		if v, ok := fs.overtaken(w.process, w, own, node, s.begun); ok {
 			return base{version: v}
 		}
-		return base{version: fs.choose(node, own, s.begun, c.Text, true)}
+		return base{version: fs.choose(node, own, s.begun, c.Text)}
 	}
+	// Others of its job have read the file: what one of them had may have come to the writer.
+	var job []reading
 	for _, p := range w.ancestors {
 		if r := until(fs.reads.of(p, node), s.begun); len(r) > 0 {
 			if v, ok := fs.overtaken(p, w, r, node, s.begun); ok {
 				return base{version: v}
 			}
-			return base{version: fs.choose(node, r, s.begun, c.Text, false)}
+			job = append(job, r...)
 		}
 	}
-	if r := until(fs.reads.ofGroup(w.group, node), s.begun); len(r) > 0 {
-		return base{version: fs.choose(node, r, s.begun, c.Text, false)}
-	}
-	return fs.infer(node, s, c.Text)
+	job = append(job, until(fs.reads.ofGroup(w.group, node), s.begun)...)
+	return fs.infer(node, s, job, c.Text)
 }
 
 // overtaken finds the version that replaced what a process p knows of a file only from
@@ -80,11 +89,9 @@ func until(list []reading, t time.Time) []reading {
 	return list
 }
 
-// choose takes the latest reading, unless it was made a moment before the save
-// and an earlier one is at least as near to what was saved. own says that the writer
-// read by itself: who writes what others had read before brings an old version back,
-// while an editor may save a buffer that nobody touched.
-func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, saved string, own bool) crdt.Version {
+// choose takes the latest of what the writer has read, unless that was read a moment
+// before the save and something earlier is at least as near to what was saved.
+func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, saved string) crdt.Version {
 	last := list[len(list)-1]
 	if len(list) == 1 || last.saved || begun.Sub(last.at) > reread {
 		return last.version
@@ -92,9 +99,6 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, 
 	earlier := list[len(list)-2]
 	a, errA := fs.folder.ContentAt(node, earlier.version)
 	b, errB := fs.folder.ContentAt(node, last.version)
-	if errA == nil && !own && a.Text == saved {
-		return last.version
-	}
 	if errA == nil && errB == nil && a.Text == b.Text {
 		// The same change from the earlier one may have been made before, and undone since.
 		return last.version
@@ -105,9 +109,10 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, 
 	return last.version
 }
 
-// infer looks for the base by content, among the versions that anybody was
-// given and the one at hand when the session began.
-func (fs *filesystem) infer(node crdt.NodeID, s *session, saved string) base {
+// infer looks for the base of who has not read the file by content: among the versions
+// that its job had, those that anybody was given lately, and the one at hand when the
+// session began. It takes the nearest, and of those as near the oldest.
+func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, saved string) base {
 	at := base{version: s.Base}
 	begun, err := fs.folder.ContentAt(node, s.Base)
 	if err != nil || begun.Object != nil || begun.Text == "" || len(saved) > maxInferred {
@@ -117,25 +122,43 @@ func (fs *filesystem) infer(node crdt.NodeID, s *session, saved string) base {
 	if len(served) > maxCandidates {
 		served = served[len(served)-maxCandidates:]
 	}
+	byTime := func(a, b reading) int { return a.at.Compare(b.at) }
+	var known crdt.Version // what its job had last
+	if slices.SortStableFunc(job, byTime); len(job) > 0 {
+		known = job[len(job)-1].version
+	}
+	candidates := append(slices.Clone(job), served...)
+	slices.SortStableFunc(candidates, byTime)
 	best, nearest := begun.Text, distance(begun.Text, saved)
-	for i := len(served) - 1; i >= 0; i-- {
-		if served[i].version.Equal(s.Base) {
+	seen := []crdt.Version{s.Base}
+	for _, r := range slices.Backward(candidates) {
+		if slices.ContainsFunc(seen, r.version.Equal) {
 			continue
 		}
-		c, err := fs.folder.ContentAt(node, served[i].version)
+		seen = append(seen, r.version)
+		c, err := fs.folder.ContentAt(node, r.version)
 		if err != nil || c.Object != nil {
 			continue
 		}
 		if c.Text == saved {
-			// Somebody brings an old version back, as git checkout does.
-			return base{version: s.Base}
+			// Somebody brings an old version back, as git checkout does: of what came since,
+			// only what its job did not know of stays.
+			if known != nil {
+				at.version = known
+			} else {
+				at.version = s.Base
+			}
+			return at
 		}
-		if d := distance(c.Text, saved); d < nearest {
-			best, nearest, at.version = c.Text, d, served[i].version
+		if d := distance(c.Text, saved); d <= nearest {
+			best, nearest, at.version = c.Text, d, r.version
 		}
 	}
 	if !kin(best, saved) {
-		return base{version: s.Base, replaced: true}
+		return base{version: s.Base, note: replaced}
+	}
+	if !at.version.Equal(s.Base) && !at.version.Equal(known) {
+		at.note = guessed
 	}
 	return at
 }

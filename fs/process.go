@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // process names a process for as long as this machine runs: numbers are used
@@ -26,6 +28,7 @@ type caller struct {
 	done chan struct{}
 
 	process
+	program        string // the first 15 bytes of its name
 	group, session int
 	ancestors      []process // nearest first, without init
 }
@@ -48,6 +51,10 @@ func (c *caller) related(o *caller) bool {
 	o.wait()
 	return c.process == o.process || c.group != 0 && c.group == o.group || c.session != 0 && c.session == o.session
 }
+
+// copies tells whether a program writes what it has from elsewhere, though it may open
+// the file that it writes to before.
+func (c *caller) copies() bool { return c.program == "rsync" && !fault.On("fs-trust-opens") }
 
 // resolver finds the processes of threads, in the order asked.
 type resolver struct {
@@ -149,7 +156,7 @@ func (c *caller) resolve() {
 		}
 		c.pid = tgid
 	}
-	c.start, c.group, c.session = st.start, st.group, st.session
+	c.start, c.program, c.group, c.session = st.start, st.program, st.group, st.session
 	if !c.deep {
 		return
 	}
@@ -164,6 +171,7 @@ func (c *caller) resolve() {
 }
 
 type procStat struct {
+	program                string
 	parent, group, session int
 	start                  uint64
 }
@@ -182,6 +190,7 @@ func readStat(pid int) (s procStat, ok bool) {
 	if len(f) < 20 {
 		return s, false
 	}
+	s.program = string(buf[bytes.IndexByte(buf[:i], '(')+1 : i])
 	s.parent, _ = strconv.Atoi(string(f[1]))
 	s.group, _ = strconv.Atoi(string(f[2]))
 	s.session, _ = strconv.Atoi(string(f[3]))

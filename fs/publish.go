@@ -66,8 +66,8 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 	var v crdt.Version
 	err = fs.update(func(tx *crdt.Tx) error {
 		var err error
-		if v, err = tx.Write(node, b.version, c); err == nil && b.replaced {
-			tx.Note("replaced", s.Path, "written anew by a program that had not read it; the old text is in its history")
+		if v, err = tx.Write(node, b.version, c); err == nil && b.note != (note{}) {
+			tx.Note(b.note.kind, s.Path, b.note.text)
 		}
 		return err
 	})
@@ -108,7 +108,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 	if in.placed > 0 && s.stored == nil {
 		// The writer goes on at offsets of its own, so its bytes stay.
 		s.record.Base, s.record.Node, s.record.Object = v, in.node, false
-		s.Truncated, s.Synced = false, false
+		s.Truncated, s.Synced, s.covered = false, false, 0
 		if err := fs.journal.put(s.record); err != nil {
 			fs.log.Error("record a save", "path", s.Path, "err", err)
 		}

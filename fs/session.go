@@ -21,6 +21,7 @@ type session struct {
 	readOnly int           // with stored: the same bytes, opened for reading
 	storing  chan struct{} // closed when the bytes, which are being stored, may change again
 	size     int64         // of the view
+	covered  int64         // so many bytes, from the first on, were written since it began
 	mtime    time.Time
 
 	dirty  bool // something is not published
@@ -237,8 +238,12 @@ func (fs *filesystem) cut(s *session, size int64) error {
 	if size > 0 {
 		s.wrote = true
 	}
+	s.covered = min(s.covered, size)
 	return nil
 }
+
+// rewritten tells whether nothing is left of the bytes that the session began with.
+func (s *session) rewritten() bool { return s.Truncated || s.wrote && s.covered >= s.size }
 
 // write puts bytes into the session, at the end if off is negative.
 func (s *session) write(data [][]byte, off int64) (uint32, error) {
@@ -265,6 +270,9 @@ func (s *session) write(data [][]byte, off int64) (uint32, error) {
 		}
 	}
 	now := time.Now()
+	if off <= s.covered && !s.Appended {
+		s.covered = max(s.covered, off+done)
+	}
 	s.size = max(s.size, off+done)
 	s.dirty, s.wrote, s.mtime, s.last = true, true, now, now
 	return uint32(done), nil
