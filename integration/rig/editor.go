@@ -48,11 +48,15 @@ var (
 			bottom: "Go", line: ":%d\ro", typed: "\x1b", save: ":w\r", quit: ":q\r", saved: "written", alarms: vimAlarms},
 		"nano": {argv: []string{"nano", "--ignorercfiles"}, bottom: "\x1b/", line: "\x1bg%d\r\x05\r", save: "\x0f\r", quit: "\x18",
 			saved: "Wrote ", alarms: []string{"modified", "Save anyway", "changed on disk", "overwrite", "(Y/N)", "Yes", "Error"}},
-		"emacs": {argv: []string{"emacs", "-nw", "-Q", "--eval", "(setq inhibit-startup-screen t)"}, bottom: "\x1b>", ended: "\r", line: "\x1bgg%d\r\x05\r",
-			save: "\x18\x13", quit: "\x18\x03", saved: "Wrote ",
-			alarms: []string{"changed on disk", "has changed since", "(yes or no)", "(y, n", "really edit", "is locked", "locked by", "auto save"}},
+		"emacs": emacs(""), "emacs without backups": emacs(" make-backup-files nil"),
 	}
 )
+
+func emacs(settings string) editor {
+	return editor{argv: []string{"emacs", "-nw", "-Q", "--eval", "(setq inhibit-startup-screen t" + settings + ")"},
+		bottom: "\x1b>", ended: "\r", line: "\x1bgg%d\r\x05\r", save: "\x18\x13", quit: "\x18\x03", saved: "Wrote ",
+		alarms: []string{"changed on disk", "has changed since", "(yes or no)", "(y, n", "really edit", "is locked", "locked by", "auto save"}}
+}
 
 func vim(backupcopy string) editor {
 	return editor{argv: []string{"vim", "--clean", "-c", "set backupcopy=" + backupcopy + " shortmess+=I"},
@@ -60,7 +64,9 @@ func vim(backupcopy string) editor {
 }
 
 // Editors are the names of the editors that Edit knows.
-func Editors() []string { return []string{"vim auto", "vim no", "vim yes", "neovim", "nano", "emacs"} }
+func Editors() []string {
+	return []string{"vim auto", "vim no", "vim yes", "neovim", "nano", "emacs", "emacs without backups"}
+}
 
 // Edit opens a file of the folder in an editor, and returns once the screen shows
 // shown, a piece of the file's text.

@@ -1,0 +1,98 @@
+package integration
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/integration/rig"
+)
+
+// looker lists directories of a device's folder from a process of its own, since one
+// that looks into a mount that hangs cannot be ended.
+type looker struct {
+	mu  sync.Mutex
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *os.File
+	buf *bufio.Reader
+}
+
+func newLooker(t *testing.T, d *rig.Device) *looker {
+	t.Helper()
+	cmd := rig.StartRole("look")
+	cmd.Dir = d.Point
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return &looker{cmd: cmd, in: in, out: out.(*os.File), buf: bufio.NewReader(out)}
+}
+
+// files gives the files of a directory with their content, those aside whose names begin with
+// a dot, which editors keep for themselves; what cannot be read has an
+// error in its place.
+func (l *looker) files(dir string) (map[string]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.out.SetReadDeadline(time.Now().Add(rig.Deadline())); err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintln(l.in, dir); err != nil {
+		return nil, err
+	}
+	line, err := l.buf.ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("look into %s: %w", dir, err)
+	}
+	files := map[string]string{}
+	return files, json.Unmarshal(line, &files)
+}
+
+// look is the role of the other process: for each line, a directory, it prints its files.
+func look([]string) int {
+	sc := bufio.NewScanner(os.Stdin)
+	for sc.Scan() {
+		files := map[string]string{}
+		list, err := os.ReadDir(sc.Text())
+		if err != nil {
+			files["."] = err.Error()
+		}
+		for _, e := range list {
+			if e.IsDir() || strings.HasPrefix(e.Name(), ".") { // editors' own
+				continue
+			}
+			b, err := os.ReadFile(filepath.Join(sc.Text(), e.Name()))
+			if err != nil {
+				b = []byte(err.Error())
+			}
+			files[e.Name()] = string(b)
+		}
+		b, err := json.Marshal(files)
+		if err != nil {
+			return 1
+		}
+		fmt.Println(string(b))
+	}
+	return 0
+}
