@@ -212,3 +212,35 @@ func (f *Folder) Resolve(path string) (Info, error) {
 	}
 	return info, err
 }
+
+// Named lists the directories that hold something of that name, as shown.
+func (f *Folder) Named(name string) []NodeID {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var out []NodeID
+	f.tree.Walk(func(_ string, e tree.Dirent) bool {
+		if e.Name == name && !e.Alt {
+			if n := f.tree.Get(e.Node); n != nil {
+				out = append(out, n.Parent)
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// LastPlace is where a node is, or was when it was removed. It reports false for a
+// node that this device does not know.
+func (f *Folder) LastPlace(node NodeID) (Place, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n := f.tree.Get(node)
+	if n == nil {
+		return Place{}, false
+	}
+	name := n.Shown
+	if !n.Visible {
+		name = n.Name
+	}
+	return Place{Dir: n.Parent, Name: name, Visible: n.Visible}, true
+}

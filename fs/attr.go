@@ -12,6 +12,9 @@ import (
 // GetAttr implements fuse.RawFileSystem.
 func (fs *filesystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	if toLocal(&in.InHeader) {
+		if fs.hasCrossed(in.NodeId) {
+			return fuse.Status(syscall.ESTALE)
+		}
 		return fs.localAttr(fs.local.GetAttr(cancel, in, out), out)
 	}
 	n := fs.get(in.NodeId)
@@ -48,11 +51,17 @@ func (fs *filesystem) attrOut(n *inode, who *caller, out *fuse.AttrOut) fuse.Sta
 // SetAttr implements fuse.RawFileSystem: truncate, chmod, chown, utimens.
 func (fs *filesystem) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	if toLocal(&in.InHeader) {
+		if fs.hasCrossed(in.NodeId) {
+			return fuse.Status(syscall.ESTALE)
+		}
 		return fs.localAttr(fs.local.SetAttr(cancel, in, out), out)
 	}
 	n := fs.get(in.NodeId)
 	if n == nil {
 		return fuse.ENOENT
+	}
+	if n.isCrossed() {
+		return fuse.Status(syscall.ESTALE)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

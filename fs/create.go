@@ -15,8 +15,8 @@ func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name str
 	if toLocal(&in.InHeader) {
 		return fs.localEntry(fs.local.Create(cancel, in, name, out), &out.EntryOut)
 	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
+	if fs.staysNew(&in.InHeader, name, false) {
+		return fs.makeLocal(cancel, &in.InHeader, name, func(h *fuse.InHeader) fuse.Status {
 			in.NodeId = h.NodeId
 			return fs.local.Create(cancel, in, name, out)
 		}, &out.EntryOut)
@@ -44,8 +44,8 @@ func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name strin
 	if toLocal(&in.InHeader) {
 		return fs.localEntry(fs.local.Mknod(cancel, in, name, out), out)
 	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
+	if fs.staysNew(&in.InHeader, name, false) {
+		return fs.makeLocal(cancel, &in.InHeader, name, func(h *fuse.InHeader) fuse.Status {
 			in.NodeId = h.NodeId
 			return fs.local.Mknod(cancel, in, name, out)
 		}, out)

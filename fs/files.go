@@ -43,11 +43,17 @@ func (fs *filesystem) handle(id uint64) *handle {
 // Open implements fuse.RawFileSystem. The kernel has checked permissions.
 func (fs *filesystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if toLocal(&in.InHeader) {
+		if fs.hasCrossed(in.NodeId) {
+			return fuse.Status(syscall.ESTALE)
+		}
 		return fs.local.Open(cancel, in, out)
 	}
 	n := fs.get(in.NodeId)
 	if n == nil {
 		return fuse.ENOENT
+	}
+	if n.isCrossed() {
+		return fuse.Status(syscall.ESTALE)
 	}
 	return fs.openInode(n, in.Flags, in.Pid, out)
 }
@@ -304,6 +310,7 @@ func (fs *filesystem) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Statu
 		return fuse.OK
 	}
 	n := h.in
+	defer fs.settleTag(n)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !h.flushed {

@@ -101,6 +101,11 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 			in.mu.Unlock()
 			continue
 		}
+		if fs.underway(in) {
+			fs.later(quiet, func() { fs.ripen(in) })
+			in.mu.Unlock()
+			continue
+		}
 		c := crdt.NewContent{Text: in.text, Object: in.object.Object}
 		if in.sess != nil {
 			var err error

@@ -30,6 +30,8 @@ type inode struct {
 	name   string
 	gone   bool // removed: open handles go on with its bytes
 
+	crossed bool // gone to be of this device: the kernel is to look its name up again
+
 	mu sync.Mutex
 	view
 	draft draft
@@ -143,6 +145,9 @@ func (fs *filesystem) inoFor(node crdt.NodeID, alt crdt.Version) uint64 {
 func (fs *filesystem) Forget(id, n uint64) {
 	if id&localBit != 0 {
 		fs.local.Forget(id&^localBit, n)
+		fs.mu.Lock()
+		delete(fs.crossed, id&^localBit)
+		fs.mu.Unlock()
 		return
 	}
 	fs.mu.Lock()

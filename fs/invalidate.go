@@ -103,6 +103,11 @@ func (fs *filesystem) notice(n crdt.Notice) {
 	if len(n.Changes) == 0 {
 		return
 	}
+	for _, c := range n.Changes {
+		if c.After.Name == ignoreName {
+			fs.ruled(c.After.Dir)
+		}
+	}
 	fs.queue.put(func() {
 		for _, c := range n.Changes {
 			fs.changed(c)
@@ -194,6 +199,10 @@ func (fs *filesystem) flip(in *inode) bool {
 	if in.gone || !in.bound || !in.stale {
 		return false
 	}
+	if fs.underway(in) {
+		fs.refreshIn(in, quiet)
+		return false
+	}
 	if wait, held := in.held(time.Now()); held {
 		if wait > 0 {
 			fs.refreshIn(in, wait)
@@ -279,7 +288,9 @@ func (fs *filesystem) moved(c crdt.Change) {
 			fs.server.InodeNotify(dir.id, -1, 0)
 		}
 	}
-	went, came := c.Before.Visible && before != nil, c.After.Visible && after != nil
+	// What a name of this device hides is nothing the kernel knows of.
+	went := c.Before.Visible && before != nil && !fs.hides(c.Before)
+	came := c.After.Visible && after != nil && !fs.hides(c.After)
 	switch {
 	case went && came && id != 0:
 		fs.renamePoke(c, before, after)
@@ -293,6 +304,11 @@ func (fs *filesystem) moved(c crdt.Change) {
 			fs.createPoke(c.Node, after, c.After.Name)
 		}
 	}
+}
+
+// hides tells whether a name of this device stands before the folder's.
+func (fs *filesystem) hides(p crdt.Place) bool {
+	return IsLocal(p.Name) || fs.locals.get(p.Dir, p.Name) != nil
 }
 
 // written tells whether somebody writes a file: if it was removed elsewhere, the

@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +43,38 @@ func swapOf(name string) string {
 	return ""
 }
 
+// localNode is a node of the loopback that can be asked where it is.
+type localNode struct {
+	*gofs.LoopbackNode
+}
+
+// whereAttr is an attribute whose value is the node's path in the loopback. Only
+// the handlers here ask for it; the kernel's requests for it are refused.
+const whereAttr = "sheaf.where"
+
+func (n *localNode) Getxattr(ctx context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
+	if attr == whereAttr {
+		path := n.Path(nil)
+		if len(path) > len(dest) {
+			return uint32(len(path)), syscall.ERANGE
+		}
+		return uint32(copy(dest, path)), 0
+	}
+	return n.LoopbackNode.Getxattr(ctx, attr, dest)
+}
+
+// WrapChild makes the loopback's nodes ours.
+func (n *localNode) WrapChild(_ context.Context, ops gofs.InodeEmbedder) gofs.InodeEmbedder {
+	return wrapLocal(ops)
+}
+
+func wrapLocal(ops gofs.InodeEmbedder) gofs.InodeEmbedder {
+	if l, ok := ops.(*gofs.LoopbackNode); ok {
+		return &localNode{l}
+	}
+	return ops
+}
+
 // newLocal makes the loopback over the home's local files, with the virtual
 // directory beside them.
 func newLocal(dir string, v virtual) (fuse.RawFileSystem, error) {
@@ -63,10 +97,109 @@ func (fs *filesystem) localDir(dir crdt.NodeID) string {
 	return filepath.Join(fs.localRootDir, dir.String())
 }
 
-// localNames lists the local names of a directory.
-func (fs *filesystem) localNames(dir *inode) []os.DirEntry {
-	list, _ := os.ReadDir(fs.localDir(dir.node))
-	return list
+// localPath is where a local name of a directory is.
+func (fs *filesystem) localPath(dir crdt.NodeID, name string) string {
+	return filepath.Join(fs.localDir(dir), name)
+}
+
+// makeLocalDir makes the directory of a directory's local names.
+func (fs *filesystem) makeLocalDir(dir crdt.NodeID) error {
+	if err := os.Mkdir(fs.localDir(dir), 0o700); !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// whereLocal is where a directory of the loopback is.
+func (fs *filesystem) whereLocal(cancel <-chan struct{}, h *fuse.InHeader) (string, fuse.Status) {
+	inner := *h
+	inner.NodeId &^= localBit
+	buf := make([]byte, 8192)
+	n, st := fs.local.GetXAttr(cancel, &inner, whereAttr, buf)
+	if !st.Ok() {
+		return "", st
+	}
+	return filepath.Join(fs.localRootDir, string(buf[:n])), fuse.OK
+}
+
+// stays tells whether a name in a directory is one of this device, as it is.
+func (fs *filesystem) stays(dir uint64, name string) bool {
+	if IsLocal(name) {
+		return true
+	}
+	fs.mu.RLock()
+	in := fs.inodes[dir]
+	fs.mu.RUnlock()
+	return in != nil && fs.locals.get(in.node, name) != nil
+}
+
+// staysNew tells whether a name that may be new is, or is to be, one of this device.
+func (fs *filesystem) staysNew(h *fuse.InHeader, name string, isDir bool) bool {
+	if fs.isPoke(h.Pid) {
+		return false
+	}
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	in := fs.inodes[h.NodeId]
+	if in == nil || in.kind != crdt.Dir || len(name) > nameMax {
+		return false
+	}
+	if IsLocal(name) || fs.locals.get(in.node, name) != nil {
+		return true
+	}
+	if name == ignoreName {
+		fs.ruled(in.node)
+	}
+	if in.parent == nil && name == virtualName && h.NodeId == fuse.FUSE_ROOT_ID {
+		return false
+	}
+	if fs.exists(in.node, name) {
+		return false
+	}
+	return fs.keeps(in.node, name, isDir)
+}
+
+// makeLocal makes a local name in a directory of the folder by a call of the
+// loopback's.
+func (fs *filesystem) makeLocal(cancel <-chan struct{}, h *fuse.InHeader, name string, f func(*fuse.InHeader) fuse.Status, out *fuse.EntryOut) fuse.Status {
+	writer := fs.resolver.see(h.Pid, true, nil)
+	dir := fs.get(h.NodeId)
+	if dir == nil {
+		return fuse.ENOENT
+	}
+	st := fs.localRoot(cancel, h, name, true, f, out)
+	if st.Ok() {
+		if err := fs.locals.stat(fs.localRootDir, dir.node, name, writer); err != nil {
+			return status(err)
+		}
+		fs.touched(dir)
+	}
+	return st
+}
+
+// unmakeLocal removes one.
+func (fs *filesystem) unmakeLocal(cancel <-chan struct{}, h *fuse.InHeader, name string, f func(*fuse.InHeader) fuse.Status) fuse.Status {
+	dir := fs.get(h.NodeId)
+	if dir == nil {
+		return fuse.ENOENT
+	}
+	st := fs.localRoot(cancel, h, name, false, f, nil)
+	if st.Ok() {
+		fs.lost(dir.node, name)
+		fs.touched(dir)
+	}
+	return st
+}
+
+// lost takes up that a local name is gone.
+func (fs *filesystem) lost(dir crdt.NodeID, name string) {
+	fs.locals.drop(dir, name)
+	if _, ok := databaseOf(name); ok {
+		fs.later(0, func() { fs.sideGone(dir, name) })
+	}
+	if fs.locals.list(dir) == nil {
+		os.Remove(fs.localDir(dir)) // it is empty
+	}
 }
 
 // toLocal tells whether a request is the loopback's, and makes its number the
@@ -94,7 +227,6 @@ func (fs *filesystem) localRoot(cancel <-chan struct{}, h *fuse.InHeader, name s
 		inner := *h
 		inner.NodeId = id
 		st = f(&inner)
-		fs.local.Forget(id, 1)
 	}
 	if out == nil {
 		return st
@@ -106,11 +238,12 @@ func (fs *filesystem) localRoot(cancel <-chan struct{}, h *fuse.InHeader, name s
 	return fs.localEntry(st, out)
 }
 
-// localID looks up the loopback's directory, with one reference.
+// localID looks up the loopback's directory. The reference that it counts is kept: a
+// node that nobody refers to is made anew when it is looked up, without its children.
 func (fs *filesystem) localID(cancel <-chan struct{}, h *fuse.InHeader, dir *inode, make bool) (uint64, fuse.Status) {
 	path := fs.localDir(dir.node)
 	if make {
-		if err := syscall.Mkdir(path, 0o700); err != nil && err != syscall.EEXIST {
+		if err := fs.makeLocalDir(dir.node); err != nil {
 			return 0, status(err)
 		}
 	}
@@ -161,36 +294,4 @@ func (fs *filesystem) localReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, 
 		fs.localEntry(fuse.OK, eo)
 	}
 	return fuse.OK
-}
-
-// localRename renames between local names.
-func (fs *filesystem) localRename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
-	resolve := func(id uint64, name string) (uint64, bool, fuse.Status) {
-		if id&localBit != 0 {
-			return id &^ localBit, false, fuse.OK
-		}
-		dir := fs.get(id)
-		if dir == nil {
-			return 0, false, fuse.ENOENT
-		}
-		inner, st := fs.localID(cancel, &in.InHeader, dir, true)
-		return inner, true, st
-	}
-	from, counted, st := resolve(in.NodeId, oldName)
-	if !st.Ok() {
-		return st
-	}
-	if counted {
-		defer fs.local.Forget(from, 1)
-	}
-	to, counted2, st := resolve(in.Newdir, newName)
-	if !st.Ok() {
-		return st
-	}
-	if counted2 {
-		defer fs.local.Forget(to, 1)
-	}
-	inner := *in
-	inner.NodeId, inner.Newdir = from, to
-	return fs.local.Rename(cancel, &inner, oldName, newName)
 }

@@ -66,6 +66,8 @@ type filesystem struct {
 
 	local        fuse.RawFileSystem
 	localRootDir string
+	locals       *localIndex
+	rules        ruleSet
 
 	mu         sync.RWMutex
 	root       *inode
@@ -76,6 +78,7 @@ type filesystem struct {
 	waits      map[place]*waiting
 	expecting  map[place]crdt.NodeID // names that the guardian is about to make known
 	departed   map[place]crdt.NodeID // names that it is about to take away
+	crossed    map[uint64]struct{}   // the loopback's numbers of what went into the folder
 	handles    map[uint64]*handle
 	lastID     uint64
 	lastHandle uint64
@@ -133,7 +136,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		owner: fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}, started: time.Now(),
 		inodes: map[uint64]*inode{}, nodes: map[nodeKey]*inode{}, over: map[place]*inode{},
 		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{}, departed: map[place]crdt.NodeID{},
-		handles: map[uint64]*handle{}, ripening: map[*inode]time.Time{},
+		handles: map[uint64]*handle{}, crossed: map[uint64]struct{}{}, ripening: map[*inode]time.Time{},
 		localRootDir: filepath.Join(h.Dir(), "local", f.ID().String()),
 	}
 	if fs.log == nil {
@@ -141,6 +144,16 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	}
 	var err error
 	if fs.local, err = newLocal(fs.localRootDir, virtual{f, fs.harvestAll, o.Answer}); err != nil {
+		return nil, err
+	}
+	if fs.locals, err = openLocalIndex(fs.localRootDir); err != nil {
+		return nil, err
+	}
+	fs.rules.files = map[crdt.NodeID]*ruleFile{}
+	for _, dir := range f.Named(ignoreName) {
+		fs.rules.files[dir] = &ruleFile{}
+	}
+	if err := fs.loadRules(); err != nil {
 		return nil, err
 	}
 	if fs.journal, err = openJournal(sessionsDir(h, f)); err != nil {

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"os"
 	"sort"
 	"strings"
 	"syscall"
@@ -77,6 +76,8 @@ func (fs *filesystem) directory(id uint64) (*inode, fuse.Status) {
 		return nil, fuse.ENOENT
 	case dir.kind != crdt.Dir:
 		return nil, fuse.ENOTDIR
+	case dir.crossed:
+		return nil, fuse.Status(syscall.ESTALE)
 	case dir.gone:
 		return nil, fuse.ENOENT
 	}
@@ -91,7 +92,7 @@ func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name stri
 	if st := checkName(name); !st.Ok() {
 		return st
 	}
-	if IsLocal(name) {
+	if fs.stays(h.NodeId, name) && !fs.isPoke(h.Pid) {
 		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
 			return fs.local.Lookup(cancel, h, name, out)
 		}, out)
@@ -151,6 +152,8 @@ type dirent struct {
 	name string
 	info crdt.Info
 	in   *inode // instead of info
+
+	local localName // instead of both
 }
 
 // list is what a directory shows. The caller holds filesystem.mu for reading.
@@ -162,7 +165,7 @@ func (fs *filesystem) list(dir *inode) ([]dirent, error) {
 	out := make([]dirent, 0, len(infos)+len(fs.overIn[dir.node]))
 	for _, i := range infos {
 		p := at(dir, i.Name)
-		if fs.waits[p] == nil && fs.over[p] == nil && !IsLocal(i.Name) {
+		if fs.waits[p] == nil && fs.over[p] == nil && !IsLocal(i.Name) && fs.locals.get(dir.node, i.Name) == nil {
 			out = append(out, dirent{name: i.Name, info: i})
 		}
 	}
@@ -212,8 +215,11 @@ func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *
 			return true
 		}
 		// What went away since the listing, or is busy, has no number: the kernel will ask.
+		if d.local.mode != 0 {
+			return true
+		}
 		n, err := fs.find(fs.handles[in.Fh].in, d.name)
-		if err != nil || IsLocal(d.name) || !n.mu.TryLock() {
+		if err != nil || !n.mu.TryLock() {
 			return true
 		}
 		if fs.entryOut(n, eo).Ok() {
@@ -244,20 +250,16 @@ func (fs *filesystem) readDir(in *fuse.ReadIn, add func(fuse.DirEntry, dirent) b
 			return status(err)
 		}
 		h.list = append([]dirent{{name: "."}, {name: ".."}}, list...)
-		for _, e := range fs.localNames(h.in) {
-			d := dirent{name: e.Name(), info: crdt.Info{Kind: crdt.File}}
-			if e.IsDir() {
-				d.info.Kind = crdt.Dir
-			} else if e.Type()&os.ModeSymlink != 0 {
-				d.info.Kind = crdt.Symlink
-			}
-			h.list = append(h.list, d)
+		for name, n := range fs.locals.list(h.in.node) {
+			h.list = append(h.list, dirent{name: name, local: n})
 		}
 	}
 	for i := in.Offset; i < uint64(len(h.list)); i++ {
 		d := h.list[i]
 		e := fuse.DirEntry{Name: d.name, Off: i + 1, Mode: syscall.S_IFDIR, Ino: h.in.ino}
-		if d.name != "." && d.name != ".." {
+		if d.local.mode != 0 {
+			e.Mode, e.Ino = d.local.mode, d.local.ino
+		} else if d.name != "." && d.name != ".." {
 			e.Mode, e.Ino = fs.direntMode(d)
 		}
 		if !add(e, d) {
@@ -322,8 +324,8 @@ func (fs *filesystem) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name strin
 	if toLocal(&in.InHeader) {
 		return fs.localEntry(fs.local.Mkdir(cancel, in, name, out), out)
 	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, &in.InHeader, name, true, func(h *fuse.InHeader) fuse.Status {
+	if fs.staysNew(&in.InHeader, name, true) {
+		return fs.makeLocal(cancel, &in.InHeader, name, func(h *fuse.InHeader) fuse.Status {
 			in.NodeId = h.NodeId
 			return fs.local.Mkdir(cancel, in, name, out)
 		}, out)
@@ -338,8 +340,8 @@ func (fs *filesystem) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, 
 	if toLocal(h) {
 		return fs.localEntry(fs.local.Symlink(cancel, h, target, name, out), out)
 	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, h, name, true, func(h *fuse.InHeader) fuse.Status {
+	if fs.staysNew(h, name, false) {
+		return fs.makeLocal(cancel, h, name, func(h *fuse.InHeader) fuse.Status {
 			return fs.local.Symlink(cancel, h, target, name, out)
 		}, out)
 	}

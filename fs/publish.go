@@ -36,6 +36,10 @@ func (fs *filesystem) publish(in *inode) error {
 	if s == nil || !s.dirty || !in.bound || in.gone {
 		return nil
 	}
+	if fs.underway(in) {
+		fs.watch(in, s)
+		return nil
+	}
 	if s.Appended {
 		return fs.publishAppend(in, s)
 	}

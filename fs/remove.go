@@ -14,13 +14,13 @@ func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name stri
 	if toLocal(h) {
 		return fs.local.Unlink(cancel, h, name)
 	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
-			return fs.local.Unlink(cancel, h, name)
-		}, nil)
-	}
 	if fs.isPoke(h.Pid) {
 		return fuse.OK
+	}
+	if fs.stays(h.NodeId, name) {
+		return fs.unmakeLocal(cancel, h, name, func(h *fuse.InHeader) fuse.Status {
+			return fs.local.Unlink(cancel, h, name)
+		})
 	}
 	who := fs.resolver.see(h.Pid, true, nil)
 	fs.mu.Lock()
@@ -69,13 +69,13 @@ func (fs *filesystem) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name strin
 	if toLocal(h) {
 		return fs.local.Rmdir(cancel, h, name)
 	}
-	if IsLocal(name) {
-		return fs.localRoot(cancel, h, name, false, func(h *fuse.InHeader) fuse.Status {
-			return fs.local.Rmdir(cancel, h, name)
-		}, nil)
-	}
 	if fs.isPoke(h.Pid) {
 		return fuse.OK
+	}
+	if fs.stays(h.NodeId, name) {
+		return fs.unmakeLocal(cancel, h, name, func(h *fuse.InHeader) fuse.Status {
+			return fs.local.Rmdir(cancel, h, name)
+		})
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

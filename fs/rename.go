@@ -16,25 +16,20 @@ const (
 
 // Rename implements fuse.RawFileSystem.
 func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
-	oldLocal := in.NodeId&localBit != 0 || IsLocal(oldName)
-	newLocal := in.Newdir&localBit != 0 || IsLocal(newName)
-	if oldLocal && newLocal {
-		return fs.localRename(cancel, in, oldName, newName)
+	if fs.isPoke(in.Pid) {
+		return fuse.OK // the folder has it already
 	}
-	if oldLocal || newLocal {
-		return fuse.EXDEV // the program copies instead
+	if in.Flags&^(renameNoReplace|renameExchange) != 0 || in.Flags == renameNoReplace|renameExchange {
+		return fuse.EINVAL
+	}
+	if st, done := fs.renameLocal(cancel, in, oldName, newName); done {
+		return st
 	}
 	if st := checkName(newName); !st.Ok() {
 		return st
 	}
 	if in.Newdir == fuse.FUSE_ROOT_ID && newName == virtualName {
 		return fuse.EPERM
-	}
-	if in.Flags&^(renameNoReplace|renameExchange) != 0 || in.Flags == renameNoReplace|renameExchange {
-		return fuse.EINVAL
-	}
-	if fs.isPoke(in.Pid) {
-		return fuse.OK // the folder has it already
 	}
 	who := fs.resolver.see(in.Pid, true, nil)
 	fs.prepare(in.NodeId, oldName)
@@ -150,7 +145,7 @@ func (fs *filesystem) renameDir(src, dst, to *inode, newName string) error {
 func (fs *filesystem) occupied(dir *inode) bool {
 	list, err := fs.list(dir)
 	// One that lived only through what was in it went with the last name.
-	return gone(err) != nil || len(list) > 0 || len(fs.localNames(dir)) > 0
+	return gone(err) != nil || len(list) > 0 || fs.locals.list(dir.node) != nil
 }
 
 // renameFree takes a file to a name that is free.

@@ -35,6 +35,11 @@ type localTop struct {
 	virtual virtual
 }
 
+// WrapChild makes the loopback's nodes ours.
+func (t *localTop) WrapChild(_ context.Context, ops gofs.InodeEmbedder) gofs.InodeEmbedder {
+	return wrapLocal(ops)
+}
+
 func (t *localTop) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if name != virtualName {
 		return t.LoopbackNode.Lookup(ctx, name, out)

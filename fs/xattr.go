@@ -26,6 +26,9 @@ func (fs *filesystem) xattrs(in *inode) (map[string][]byte, error) {
 // GetXAttr implements fuse.RawFileSystem.
 func (fs *filesystem) GetXAttr(cancel <-chan struct{}, h *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
 	if toLocal(h) {
+		if attr == whereAttr {
+			return 0, fuse.ENODATA
+		}
 		return fs.local.GetXAttr(cancel, h, attr, dest)
 	}
 	if !strings.HasPrefix(attr, userPrefix) {

@@ -1,0 +1,647 @@
+package fs
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// A rename may cross the boundary between what is shared and what is this
+// device's. The kernel has then moved a name to an inode that is not the one
+// behind it any more: it is told to forget the name, and until it has, whoever
+// opens the old inode is answered ESTALE, on which the kernel looks the name up
+// again.
+
+// mostMoved bounds what a directory may hold to be moved across in one call;
+// beyond it the program is told EXDEV, and copies.
+const (
+	mostMovedNames = 2000
+	mostMovedBytes = 64 << 20
+)
+
+// renameLocal is Rename where one of the names is, or is to be, of this device.
+// It reports false where none is.
+func (fs *filesystem) renameLocal(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) (fuse.Status, bool) {
+	oldLocal := in.NodeId&localBit != 0 || fs.stays(in.NodeId, oldName)
+	newLocal := in.Newdir&localBit != 0 || fs.stays(in.Newdir, newName)
+	src, st := fs.localSource(cancel, in, oldName, oldLocal)
+	if !st.Ok() {
+		return st, oldLocal || newLocal
+	}
+	if !newLocal {
+		newLocal = fs.toStay(in, newName, src)
+	}
+	switch {
+	case !oldLocal && !newLocal:
+		return fuse.OK, false
+	case oldLocal && newLocal:
+		return fs.renameWithin(cancel, in, oldName, newName), true
+	case in.Flags&renameExchange != 0:
+		return fuse.EXDEV, true // two programs' worth of moves: let it do them itself
+	case oldLocal:
+		return fs.bringIn(cancel, in, oldName, newName, src), true
+	}
+	return fs.takeOut(cancel, in, oldName, newName), true
+}
+
+// localSource describes what a rename moves: where it is, if it is of this device.
+type localSource struct {
+	path  string
+	mode  uint32
+	isDir bool
+}
+
+func (fs *filesystem) localSource(cancel <-chan struct{}, in *fuse.RenameIn, name string, local bool) (localSource, fuse.Status) {
+	if !local {
+		fs.mu.RLock()
+		defer fs.mu.RUnlock()
+		dir := fs.inodes[in.NodeId]
+		if dir == nil {
+			return localSource{}, fuse.ENOENT
+		}
+		if n := fs.over[at(dir, name)]; n != nil {
+			return localSource{isDir: n.kind == crdt.Dir}, fuse.OK
+		}
+		info, err := fs.folder.Lookup(dir.node, name)
+		return localSource{isDir: err == nil && info.Kind == crdt.Dir}, fuse.OK
+	}
+	dir, st := fs.whereIs(cancel, &in.InHeader, in.NodeId)
+	if !st.Ok() {
+		return localSource{}, st
+	}
+	s := localSource{path: filepath.Join(dir, name)}
+	var stat syscall.Stat_t
+	if err := syscall.Lstat(s.path, &stat); err != nil {
+		return s, status(err)
+	}
+	s.mode = stat.Mode
+	s.isDir = stat.Mode&syscall.S_IFMT == syscall.S_IFDIR
+	return s, fuse.OK
+}
+
+// whereIs is the real directory behind a directory's local names.
+func (fs *filesystem) whereIs(cancel <-chan struct{}, h *fuse.InHeader, id uint64) (string, fuse.Status) {
+	if id&localBit == 0 {
+		dir := fs.get(id)
+		if dir == nil {
+			return "", fuse.ENOENT
+		}
+		return fs.localDir(dir.node), fuse.OK
+	}
+	inner := *h
+	inner.NodeId = id
+	return fs.whereLocal(cancel, &inner)
+}
+
+// toStay tells whether a name that a rename makes in a directory of the folder
+// is to be of this device. A repository is, whatever it is called.
+func (fs *filesystem) toStay(in *fuse.RenameIn, name string, src localSource) bool {
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	dir := fs.inodes[in.Newdir]
+	if dir == nil || dir.kind != crdt.Dir || len(name) > nameMax {
+		return false
+	}
+	if name == ignoreName {
+		fs.ruled(dir.node)
+	}
+	if in.Newdir == fuse.FUSE_ROOT_ID && name == virtualName {
+		return false
+	}
+	if src.isDir && src.path != "" && isRepository(src.path) {
+		return true
+	}
+	p := at(dir, name)
+	if fs.over[p] != nil {
+		return false
+	}
+	if fs.waits[p] == nil {
+		if _, err := fs.folder.Lookup(dir.node, name); err == nil {
+			return false
+		}
+	}
+	return fs.keeps(dir.node, name, src.isDir)
+}
+
+// isRepository tells whether a directory is one in which git keeps its own.
+func isRepository(path string) bool {
+	for _, name := range []string{"HEAD", "objects", "refs"} {
+		if _, err := os.Lstat(filepath.Join(path, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// renameWithin renames between names of this device.
+func (fs *filesystem) renameWithin(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	resolve := func(id uint64) (inner uint64, dir *inode, st fuse.Status) {
+		if id&localBit != 0 {
+			return id &^ localBit, nil, fuse.OK
+		}
+		if dir = fs.get(id); dir == nil {
+			return 0, nil, fuse.ENOENT
+		}
+		inner, st = fs.localID(cancel, &in.InHeader, dir, true)
+		return inner, dir, st
+	}
+	from, fromDir, st := resolve(in.NodeId)
+	if !st.Ok() {
+		return st
+	}
+	to, toDir, st := resolve(in.Newdir)
+	if !st.Ok() {
+		return st
+	}
+	var writer *caller
+	if fromDir != nil {
+		if n := fs.locals.get(fromDir.node, oldName); n != nil {
+			writer = n.writer
+		}
+	}
+	inner := *in
+	inner.NodeId, inner.Newdir = from, to
+	if st := fs.local.Rename(cancel, &inner, oldName, newName); !st.Ok() {
+		return st
+	}
+	if toDir != nil {
+		if err := fs.locals.stat(fs.localRootDir, toDir.node, newName, writer); err != nil {
+			return status(err)
+		}
+		fs.touched(toDir)
+	}
+	if fromDir != nil {
+		if fs.locals.stat(fs.localRootDir, fromDir.node, oldName, nil) != nil { // not exchanged
+			fs.lost(fromDir.node, oldName)
+		}
+		fs.touched(fromDir)
+	}
+	return fuse.OK
+}
+
+// staleName has the kernel forget a name that it moved across the boundary.
+func (fs *filesystem) staleName(dir *inode, dirID uint64, name string) {
+	if dir != nil {
+		dirID = dir.id
+	}
+	fs.later(0, func() { fs.server.EntryNotify(dirID, name) })
+}
+
+// hasCrossed tells whether one of the loopback's numbers stands for something that
+// is in the folder now.
+func (fs *filesystem) hasCrossed(id uint64) bool {
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	_, ok := fs.crossed[id]
+	return ok
+}
+
+func (in *inode) isCrossed() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.crossed
+}
+
+// bringIn moves a name of this device into the folder.
+func (fs *filesystem) bringIn(cancel <-chan struct{}, in *fuse.RenameIn, oldName, newName string, src localSource) fuse.Status {
+	if st := checkName(newName); !st.Ok() {
+		return st
+	}
+	kind := src.mode & syscall.S_IFMT
+	if kind != syscall.S_IFREG && kind != syscall.S_IFDIR && kind != syscall.S_IFLNK {
+		return fuse.EXDEV // the program finds out itself that a folder does not hold such
+	}
+	who := fs.resolver.see(in.Pid, true, nil)
+	if from := fs.get(in.NodeId); in.NodeId&localBit == 0 && from != nil {
+		if n := fs.locals.get(from.node, oldName); n != nil && n.writer != nil {
+			who = n.writer
+		}
+	}
+	id, st := fs.kernelID(cancel, in, oldName)
+	if !st.Ok() {
+		return st
+	}
+	closed := kind != syscall.S_IFREG || waitClosed(src.path)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	to, st := fs.directory(in.Newdir)
+	if !st.Ok() {
+		return st
+	}
+	dst, err := fs.find(to, newName)
+	if err != nil {
+		dst = nil
+	}
+	if dst != nil && (in.Flags&renameNoReplace != 0 || dst.alt != nil) {
+		return fuse.Status(syscall.EEXIST)
+	}
+	switch kind {
+	case syscall.S_IFDIR:
+		err = fs.bringInDir(src.path, dst, to, newName)
+	case syscall.S_IFLNK:
+		err = fs.bringInLink(src.path, dst, to, newName)
+	default:
+		err = fs.bringInFile(src, dst, to, newName, who, closed)
+	}
+	if err != nil {
+		return status(err)
+	}
+	fs.crossed[id] = struct{}{}
+	if from := fs.inodes[in.NodeId]; from != nil {
+		fs.lost(from.node, oldName)
+		fs.touched(from)
+	}
+	fs.touched(to)
+	fs.staleName(to, 0, newName)
+	return fuse.OK
+}
+
+// kernelID is the number by which the kernel knows a name of this device.
+func (fs *filesystem) kernelID(cancel <-chan struct{}, in *fuse.RenameIn, name string) (uint64, fuse.Status) {
+	h := in.InHeader
+	if h.NodeId&localBit != 0 {
+		h.NodeId &^= localBit
+	} else {
+		dir := fs.get(h.NodeId)
+		if dir == nil {
+			return 0, fuse.ENOENT
+		}
+		id, st := fs.localID(cancel, &h, dir, false)
+		if !st.Ok() {
+			return 0, st
+		}
+		h.NodeId = id
+	}
+	var out fuse.EntryOut
+	if st := fs.local.Lookup(cancel, &h, name, &out); !st.Ok() {
+		return 0, st
+	}
+	fs.local.Forget(out.NodeId, 1)
+	return out.NodeId, fuse.OK
+}
+
+// waitClosed waits a moment for the last writer of a file to be gone: the kernel
+// tells of that without waiting for us.
+func waitClosed(path string) bool {
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return true // a file that not even its owner may read is nobody's to write
+	}
+	defer syscall.Close(fd)
+	for range 50 {
+		if !openForWriting(fd) {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
+// openForWriting tells whether anybody has a file open for writing: no lease for
+// reading is given then.
+func openForWriting(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+	if err == nil {
+		unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+	}
+	return err == syscall.EAGAIN
+}
+
+// bringInFile makes a file of this device one of the folder: its bytes become a
+// write session's, so that a save through a temporary file that stays here is
+// merged as any save. The caller holds filesystem.mu.
+func (fs *filesystem) bringInFile(src localSource, dst, to *inode, newName string, who *caller, closed bool) error {
+	if dst != nil && dst.kind == crdt.Symlink {
+		if err := fs.update(func(tx *crdt.Tx) error { return tx.Remove(dst.node) }); err != nil {
+			return err
+		}
+		fs.detach(dst)
+		fs.unbindGone(dst)
+		dst = nil
+	}
+	fd, err := syscall.Open(src.path, syscall.O_RDWR|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0)
+	if err == syscall.EACCES {
+		fd, err = syscall.Open(src.path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0)
+	}
+	if err != nil {
+		return err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		syscall.Close(fd)
+		return err
+	}
+	mtime := time.Unix(st.Mtim.Unix())
+	n := fs.add(&inode{kind: crdt.File})
+	n.draft = draft{mode: st.Mode & 0o7777, mtime: mtime, xattrs: xattrsOf(fd)}
+	n.loaded, n.mtime, n.writer = true, mtime, who
+	now := time.Now()
+	s := &session{fd: fd, readOnly: -1, writer: who, begun: now, since: now, last: now, mtime: mtime,
+		size: st.Size, dirty: true, wrote: true, closed: true}
+	s.record = record{ID: fs.journal.number(), Kind: sessionRecord, Parent: to.node, Name: newName,
+		Path: join(fs.folder.Path(to.node), newName), Mode: n.draft.mode, Truncated: true, Synced: true}
+	n.sess = s
+	undo := func(err error) error {
+		n.sess = nil
+		s.closeFiles()
+		fs.journal.drop(s.ID)
+		delete(fs.inodes, n.id)
+		return err
+	}
+	if err := fs.journal.put(s.record); err != nil {
+		return undo(err)
+	}
+	if err := os.Rename(src.path, fs.journal.path(s.ID)); err != nil {
+		return undo(err)
+	}
+	if err := fs.rename(n, to, newName, dst, to, newName, who); err != nil {
+		os.Rename(fs.journal.path(s.ID), src.path)
+		return undo(err)
+	}
+	switch {
+	case n.bound: // it was published as a version of what had the name
+		fs.release(n)
+	case closed:
+		fs.ripen(n)
+	default:
+		n.mu.Lock()
+		s.closed = false
+		n.mu.Unlock()
+		fs.awaitClose(n, s)
+	}
+	return nil
+}
+
+// awaitClose publishes a file that was brought in while a program still wrote it.
+func (fs *filesystem) awaitClose(n *inode, s *session) {
+	fs.later(quiet, func() {
+		n.mu.Lock()
+		if n.sess != s || n.gone {
+			n.mu.Unlock()
+			return
+		}
+		var st syscall.Stat_t
+		open := s.fd >= 0 && openForReading(fs.journal.path(s.ID))
+		if s.fd >= 0 && syscall.Fstat(s.fd, &st) == nil {
+			s.size = st.Size
+		}
+		s.closed = !open
+		n.mu.Unlock()
+		if open {
+			fs.awaitClose(n, s)
+		} else {
+			fs.ripen(n)
+		}
+	})
+}
+
+func openForReading(path string) bool { return !waitClosed(path) }
+
+// xattrsOf reads the attributes that travel with a file.
+func xattrsOf(fd int) map[string][]byte {
+	buf := make([]byte, 64<<10)
+	n, err := unix.Flistxattr(fd, buf)
+	if err != nil || n <= 0 {
+		return nil
+	}
+	out := map[string][]byte{}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
+		if !strings.HasPrefix(name, userPrefix) {
+			continue
+		}
+		v := make([]byte, 64<<10)
+		if k, err := unix.Fgetxattr(fd, name, v); err == nil {
+			out[name] = v[:k]
+		}
+	}
+	return out
+}
+
+func (fs *filesystem) bringInLink(path string, dst, to *inode, newName string) error {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return err
+	}
+	if dst != nil && dst.kind == crdt.Dir {
+		return crdt.ErrIsDir
+	}
+	if err := fs.settleLocked(); err != nil {
+		return err
+	}
+	if dst != nil && !dst.bound {
+		if err := fs.publishHere(dst); err != nil {
+			return err
+		}
+	}
+	err = fs.update(func(tx *crdt.Tx) error {
+		if dst != nil {
+			if err := tx.Remove(dst.node); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Symlink(to.node, newName, target)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if dst != nil {
+		fs.detach(dst)
+		fs.unbindGone(dst)
+	}
+	return os.Remove(path)
+}
+
+// errTooMuch says that a program has to copy instead.
+var errTooMuch = syscall.EXDEV
+
+// bringInDir makes a directory of this device one of the folder, if it is small.
+// What must stay here stays, in the new directory.
+func (fs *filesystem) bringInDir(path string, dst, to *inode, newName string) error {
+	if dst != nil && dst.kind != crdt.Dir {
+		return crdt.ErrNotDir
+	}
+	if dst != nil && fs.occupied(dst) {
+		return crdt.ErrNotEmpty
+	}
+	if !small(path) {
+		return errTooMuch
+	}
+	if err := fs.settleLocked(); err != nil {
+		return err
+	}
+	b := bringer{fs: fs, contents: map[string]crdt.NewContent{}}
+	if err := b.read(path); err != nil {
+		return err
+	}
+	err := fs.update(func(tx *crdt.Tx) error {
+		if dst != nil {
+			if err := tx.Remove(dst.node); err != nil {
+				return err
+			}
+		}
+		return b.dir(tx, path, to.node, newName, fs.spotOf(to.node).under(newName))
+	})
+	if err != nil {
+		return err
+	}
+	if dst != nil {
+		fs.detach(dst)
+		fs.unbindGone(dst)
+	}
+	for _, m := range b.stay {
+		err = errors.Join(err, fs.keepIn(m.path, m.dir, m.name))
+	}
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(path)
+}
+
+// keepIn makes something a local name of a directory of the folder.
+func (fs *filesystem) keepIn(path string, dir crdt.NodeID, name string) error {
+	if err := fs.makeLocalDir(dir); err != nil {
+		return err
+	}
+	if err := os.Rename(path, fs.localPath(dir, name)); err != nil {
+		return err
+	}
+	return fs.locals.stat(fs.localRootDir, dir, name, nil)
+}
+
+// small tells whether a directory can be moved across in one call.
+func small(path string) bool {
+	names, bytes := 0, int64(0)
+	err := filepath.WalkDir(path, func(_ string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if names++; names > mostMovedNames {
+			return errTooMuch
+		}
+		if !e.Type().IsRegular() {
+			if !e.IsDir() && e.Type()&os.ModeSymlink == 0 {
+				return errTooMuch // a socket or a pipe
+			}
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if bytes += info.Size(); bytes > mostMovedBytes {
+			return errTooMuch
+		}
+		return nil
+	})
+	return err == nil
+}
+
+// bringer makes a real directory's content the folder's.
+type bringer struct {
+	fs       *filesystem
+	contents map[string]crdt.NewContent // by path, read before the folder is locked
+	stay     []kept
+}
+
+// kept is something that stays on this device.
+type kept struct {
+	path string
+	dir  crdt.NodeID
+	name string
+}
+
+func (b *bringer) read(path string) error {
+	return filepath.WalkDir(path, func(p string, e os.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		b.contents[p], err = b.fs.contentOf(p)
+		return err
+	})
+}
+
+// contentOf reads a real file as the folder takes it.
+func (fs *filesystem) contentOf(path string) (crdt.NewContent, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return crdt.NewContent{}, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return crdt.NewContent{}, err
+	}
+	if st.Size() <= crdt.MaxText {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return crdt.NewContent{}, err
+		}
+		if crdt.IsText(text) {
+			return crdt.NewContent{Text: string(text)}, nil
+		}
+	}
+	hash, size, err := fs.home.Objects().Put(f)
+	return crdt.NewContent{Object: &crdt.Object{Hash: crdt.Hash(hash), Size: size}}, err
+}
+
+func (b *bringer) dir(tx *crdt.Tx, path string, parent crdt.NodeID, name string, s spot) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	node, err := tx.Mkdir(parent, name, uint32(info.Mode().Perm()))
+	if err != nil {
+		return err
+	}
+	list, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		p, sub := filepath.Join(path, e.Name()), s.under(e.Name())
+		if IsLocal(e.Name()) {
+			b.stay = append(b.stay, kept{p, node, e.Name()})
+			continue
+		}
+		switch {
+		case e.IsDir():
+			err = b.dir(tx, p, node, e.Name(), sub)
+		case e.Type()&os.ModeSymlink != 0:
+			var target string
+			if target, err = os.Readlink(p); err == nil {
+				_, err = tx.Symlink(node, e.Name(), target)
+			}
+		default:
+			err = b.file(tx, p, node, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bringer) file(tx *crdt.Tx, path string, dir crdt.NodeID, e os.DirEntry) error {
+	info, err := e.Info()
+	if err != nil {
+		return err
+	}
+	c, ok := b.contents[path]
+	if !ok {
+		return errTooMuch // it came while the others were read
+	}
+	node, _, err := tx.Create(dir, e.Name(), uint32(info.Mode().Perm()), c)
+	if err != nil {
+		return err
+	}
+	return tx.SetMtime(node, info.ModTime())
+}
