@@ -593,3 +593,22 @@ func (tx *Tx) Note(kind, path, what string) {
 	tx.f.note(tx.b, Note{Time: time.Now(), Kind: kind, Path: path, Text: what})
 	tx.stored++
 }
+
+// Return puts a directory that was removed back to where it was last, with those
+// above it. One that is shown stays where it is.
+func (tx *Tx) Return(dir NodeID) error {
+	n := tx.f.tree.Get(dir)
+	switch {
+	case n == nil:
+		return fail("restore", dir.String(), ErrNotExist, nil)
+	case n.Kind != Dir:
+		return fail("restore", n.Name, ErrNotDir, nil)
+	case n.Visible:
+		return nil
+	}
+	if err := tx.Return(n.Parent); err != nil {
+		return err
+	}
+	tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: dir, Parent: n.Parent, Name: n.Name}})
+	return nil
+}

@@ -190,6 +190,9 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 		return fuse.OK
 	}
 	info, err := fs.folder.Get(in.node)
+	if err != nil && in.isRemains() {
+		info, err = crdt.Info{Kind: in.kind, Mode: 0o755}, nil
+	}
 	if err != nil && in.loaded { // removed, but open
 		info, err = crdt.Info{Kind: in.kind, Mode: 0o644, Mtime: in.mtime}, nil
 	}

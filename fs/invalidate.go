@@ -266,6 +266,11 @@ func (fs *filesystem) refreshIn(in *inode, d time.Duration) {
 // moved tells the kernel of a name that came, went or changed. It runs on the
 // queue.
 func (fs *filesystem) moved(c crdt.Change) {
+	if c.After.Visible {
+		fs.comesBack(c)
+	} else if fs.remain(c.Node) {
+		return
+	}
 	fs.mu.Lock()
 	before, after := fs.nodes[key(c.Before.Dir, nil)], fs.nodes[key(c.After.Dir, nil)]
 	in := fs.nodes[key(c.Node, nil)]

@@ -243,6 +243,9 @@ func (fs *filesystem) bringIn(cancel <-chan struct{}, in *fuse.RenameIn, oldName
 	if dst != nil && (in.Flags&renameNoReplace != 0 || dst.alt != nil) {
 		return fuse.Status(syscall.EEXIST)
 	}
+	if err := fs.bringBack(to); err != nil {
+		return status(err)
+	}
 	switch kind {
 	case syscall.S_IFDIR:
 		err = fs.bringInDir(src.path, dst, to, newName)
@@ -498,7 +501,7 @@ func (fs *filesystem) bringInDir(path string, dst, to *inode, newName string) er
 		fs.unbindGone(dst)
 	}
 	for _, m := range b.stay {
-		err = errors.Join(err, fs.keepIn(m.path, m.dir, m.name))
+		err = errors.Join(err, fs.keepIn(m.path, m.dir, m.name, nil))
 	}
 	if err != nil {
 		return err
@@ -507,14 +510,14 @@ func (fs *filesystem) bringInDir(path string, dst, to *inode, newName string) er
 }
 
 // keepIn makes something a local name of a directory of the folder.
-func (fs *filesystem) keepIn(path string, dir crdt.NodeID, name string) error {
+func (fs *filesystem) keepIn(path string, dir crdt.NodeID, name string, writer *caller) error {
 	if err := fs.makeLocalDir(dir); err != nil {
 		return err
 	}
 	if err := os.Rename(path, fs.localPath(dir, name)); err != nil {
 		return err
 	}
-	return fs.locals.stat(fs.localRootDir, dir, name, nil)
+	return fs.locals.stat(fs.localRootDir, dir, name, writer)
 }
 
 // small tells whether a directory can be moved across in one call.

@@ -162,6 +162,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	fs.reads, fs.resolver, fs.queue = newReadTable(), newResolver(), newQueue()
 	fs.root = fs.add(&inode{kind: crdt.Dir, node: crdt.Root, bound: true, ino: fuse.FUSE_ROOT_ID})
 	fs.nodes[key(crdt.Root, nil)] = fs.root
+	fs.showRemains()
 	return fs, nil
 }
 

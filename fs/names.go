@@ -159,7 +159,7 @@ type dirent struct {
 // list is what a directory shows. The caller holds filesystem.mu for reading.
 func (fs *filesystem) list(dir *inode) ([]dirent, error) {
 	infos, err := fs.folder.ReadDir(dir.node)
-	if err != nil {
+	if err != nil && !dir.isRemains() {
 		return nil, err
 	}
 	out := make([]dirent, 0, len(infos)+len(fs.overIn[dir.node]))
@@ -371,6 +371,9 @@ func (fs *filesystem) make(dirID uint64, tid uint32, name string, out *fuse.Entr
 		if err := fs.settleLocked(); err != nil {
 			return status(err)
 		}
+	}
+	if err := fs.bringBack(dir); err != nil {
+		return status(err)
 	}
 	var node crdt.NodeID
 	err := fs.update(func(tx *crdt.Tx) (err error) {

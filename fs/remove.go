@@ -93,6 +93,14 @@ func (fs *filesystem) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name strin
 	if err := fs.settleLocked(); err != nil {
 		return status(err)
 	}
+	if in.isRemains() {
+		err := fs.endRemains(in)
+		if err == nil {
+			fs.release(in)
+			fs.touched(dir)
+		}
+		return status(err)
+	}
 	if fs.occupied(in) {
 		return fuse.Status(syscall.ENOTEMPTY)
 	}

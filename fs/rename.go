@@ -50,6 +50,12 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 	if src.alt != nil {
 		return fuse.EROFS
 	}
+	if src.isRemains() {
+		return fuse.EXDEV // only what is in it is left, and is moved itself
+	}
+	if err := fs.bringBack(to); err != nil {
+		return status(err)
+	}
 	if in.Flags == renameExchange {
 		return status(fs.exchange(src, from, oldName, to, newName))
 	}
