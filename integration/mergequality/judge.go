@@ -1,0 +1,126 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// verdict is what came of one merge of one file.
+type verdict int
+
+const (
+	same    verdict = iota // git merges it, to the same bytes
+	order                  // git merges it, to the same lines in another order
+	doubled                // git merges it; lines that both sides added stand twice
+	other                  // git merges it to something else
+	present                // git conflicts; every line that a side added stands
+	words                  // git conflicts; where a line that a side added does not stand, the words it added do
+	glued                  // the same, but two words that the sides put at one place stand as one
+	lost                   // a word that a side added is missing
+	verdicts
+)
+
+var verdictNames = [verdicts]string{"same", "another order", "doubled", "other", "all lines", "joined inside lines", "glued words", "LOST"}
+
+// judged is a verdict with its lines.
+type judged struct {
+	verdict verdict
+	twice   int // lines that stand more often than in either side, added by both
+	lines   []string
+}
+
+// judge compares what we made of a merge with what the sides wrote, and with git's text where
+// it has one.
+func judge(m *merge, ours string) judged {
+	var j judged
+	base := count(lines(m.base))
+	a, b := count(lines(m.sides[0])), count(lines(m.sides[1]))
+	have := count(lines(ours))
+	for l, n := range have {
+		if a[l] > base[l] && b[l] > base[l] && n > max(a[l], b[l]) && strings.ContainsFunc(l, inWord) {
+			j.twice += n - max(a[l], b[l])
+			j.lines = append(j.lines, "twice: "+l)
+		}
+	}
+	whole := true
+	for _, side := range []map[string]int{a, b} {
+		for l, n := range side {
+			if base[l] == 0 && have[l] < n {
+				whole = false
+				j.lines = append(j.lines, "not as a line: "+l)
+			}
+		}
+	}
+	slices.Sort(j.lines)
+	if !whole {
+		w, gone := missing(m, ours)
+		switch {
+		case gone:
+			return judged{lost, j.twice, w}
+		case len(w) > 0:
+			j.verdict, j.lines = glued, w
+		default:
+			j.verdict = words
+		}
+	} else {
+		j.verdict = present
+	}
+	if !m.clean {
+		return j
+	}
+	if m.git == ours {
+		j.verdict = same
+		return j
+	}
+	theirs := count(lines(m.git))
+	j.verdict = order
+	for l, n := range have {
+		switch {
+		case n > theirs[l] && a[l] > base[l] && b[l] > base[l]:
+			j.verdict = max(j.verdict, doubled)
+		case n > theirs[l]:
+			j.verdict = other
+		}
+	}
+	for l, n := range theirs {
+		if n > have[l] {
+			j.verdict = other
+		}
+	}
+	return j
+}
+
+// missing lists words that the base does not have and a side does, which stand less often than
+// there: no edit of the other side can have meant them. It tells whether one of them is gone,
+// and does not stand inside another word either.
+func missing(m *merge, ours string) (out []string, gone bool) {
+	base, have := count(fields(m.base)), count(fields(ours))
+	for _, side := range m.sides {
+		for w, n := range count(fields(side)) {
+			if base[w] > 0 || have[w] >= n {
+				continue
+			}
+			out = append(out, w)
+			gone = gone || strings.Count(ours, w) < n
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), gone
+}
+
+func fields(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return !inWord(r) })
+}
+
+func inWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+func lines(s string) []string { return strings.SplitAfter(s, "\n") }
+
+func count(ss []string) map[string]int {
+	out := make(map[string]int, len(ss))
+	for _, s := range ss {
+		out[s]++
+	}
+	return out
+}
