@@ -51,6 +51,15 @@ func (t *texts) add(l lineage, ev text.Event) {
 	t.weigh(e)
 }
 
+// adopt offers a text that is in memory the string that a writer just saved.
+func (t *texts) adopt(l lineage, saved string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.docs[l]; e != nil {
+		e.Value.(*kept).doc.Adopt(saved)
+	}
+}
+
 func (t *texts) drop(e *list.Element) {
 	k := e.Value.(*kept)
 	t.used.Remove(e)

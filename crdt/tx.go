@@ -265,7 +265,7 @@ func (tx *Tx) Symlink(dir NodeID, name, target string) (NodeID, error) {
 }
 
 func checkText(name, s string) error {
-	if len(s) > text.MaxText || !text.IsText([]byte(s)) {
+	if !text.IsTextString(s) {
 		return fail("write", name, ErrInvalid, errors.New("not a text: it must be kept as an object"))
 	}
 	return nil
@@ -345,7 +345,11 @@ func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
 		ev.Nonce = make([]byte, text.NonceSize)
 		rand.Read(ev.Nonce)
 	}
-	return tx.writeText(node, base, ev, int64(len(c.Text)))
+	v, err := tx.writeText(node, base, ev, int64(len(c.Text)))
+	if err == nil {
+		tx.f.texts.adopt(l, c.Text)
+	}
+	return v, err
 }
 
 // continues reports whether an event with these parents builds on their text,

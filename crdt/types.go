@@ -33,6 +33,9 @@ const MaxText = text.MaxText
 // IsText reports whether content can be kept as a text.
 func IsText(b []byte) bool { return text.IsText(b) }
 
+// IsTextString is IsText for a string, without a copy.
+func IsTextString(s string) bool { return text.IsTextString(s) }
+
 // Root is the node of a folder's top directory.
 var Root = tree.Root
 

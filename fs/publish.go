@@ -219,7 +219,7 @@ func (fs *filesystem) content(in *inode, s *session) (crdt.NewContent, error) {
 			b.Write(buf[:n])
 			off += int64(n)
 		}
-		if text := b.String(); crdt.IsText([]byte(text)) {
+		if text := b.String(); crdt.IsTextString(text) {
 			return crdt.NewContent{Text: text}, nil
 		}
 	}

@@ -37,7 +37,7 @@ func Diff(base, saved string) []Hunk {
 
 	var hunks []Hunk
 	splices := 0
-	pos, at := utf8.RuneCountInString(base[:start]), 0
+	pos, at := countRunes(base[:start]), 0
 	for _, r := range runs {
 		for ; at < r.a0; at++ {
 			pos += utf8.RuneCountInString(a[at])
@@ -47,7 +47,11 @@ func Diff(base, saved string) []Hunk {
 		if splices > MaxSplices {
 			return []Hunk{{whole(base, saved)}}
 		}
-		hunks = append(hunks, h)
+		// Each splice is a change of its own: what two people did alike is one change, also where the line, or the lines
+		// around it, are not alike in the rest.
+		for i := range h {
+			hunks = append(hunks, h[i:i+1:i+1])
+		}
 	}
 	return hunks
 }

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -34,7 +35,7 @@ func TestDiff(t *testing.T) {
 		{"two hunks", "a\nb\nc\nd\ne\n", "A\nb\nc\nd\nE\n", []Hunk{{sp(0, 2, "A\n")}, {sp(8, 2, "E\n")}}},
 		{"a line slides up to the next hunk", "p\nx\nq\n", "p\nx\nx\nr\n", []Hunk{{sp(4, 2, "x\nr\n")}}},
 		{"paired among others", "old\nkeep this line here\n", "new\nmore\nkeep that line here\n",
-			[]Hunk{{sp(0, 4, "new\nmore\n"), sp(9, 4, "that")}}},
+			[]Hunk{{sp(0, 4, "new\nmore\n")}, {sp(9, 4, "that")}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := Diff(c.base, c.saved)
@@ -156,4 +157,64 @@ func patchOne(base string, s Splice) string {
 	r := newRope(base)
 	r.apply(&Event{Hunks: []Hunk{{s}}})
 	return r.String()
+}
+
+// Where the edits are too many to search all of them, lines that are once in both texts hold them together: what is
+// between is compared by itself.
+func TestDiffAnchors(t *testing.T) {
+	var base, saved strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&base, "line %d\n", i)
+		if i%100 == 0 {
+			for range 40 {
+				saved.WriteString("the same line\n")
+			}
+		}
+		if i%2 == 0 || i%100 > 90 {
+			fmt.Fprintf(&saved, "line %d\n", i)
+		}
+	}
+	hunks := Diff(base.String(), saved.String())
+	gone, come := 0, 0
+	for _, h := range hunks {
+		for _, s := range h {
+			gone += s.Del
+			come += strings.Count(s.Ins, "the same line\n")
+			if n := strings.Count(s.Ins, "\n"); n != strings.Count(s.Ins, "the same line\n") && n != 0 {
+				t.Fatalf("a line that stayed is inserted: %q", s.Ins)
+			}
+		}
+	}
+	if come != 1600 || gone > base.Len()/2 {
+		t.Errorf("%d lines came, %d characters went", come, gone)
+	}
+}
+
+func TestAnchors(t *testing.T) {
+	for _, c := range []struct {
+		a, b []int32
+		want [][2]int
+	}{
+		{nil, nil, [][2]int{}},
+		{[]int32{1, 2, 3}, []int32{3, 1, 2}, [][2]int{{0, 1}, {1, 2}}},
+		{[]int32{1, 1, 2}, []int32{1, 2, 2}, [][2]int{}},
+		{[]int32{5, 9, 5, 7, 8}, []int32{9, 8, 5, 7, 5}, [][2]int{{1, 0}, {4, 1}}},
+	} {
+		if got := anchors(c.a, c.b); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("anchors(%v, %v) = %v, not %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// Two people change a line alike, and one of them another word of it as well: what they did alike is there once.
+func TestAlikeInsideALine(t *testing.T) {
+	d := NewDoc(testNode)
+	base := "the quick fox jumps over it\n"
+	v := save(t, d, nil, base)
+	for _, saved := range []string{"the slow fox jumps over it\n", "the slow fox runs over it\n"} {
+		add(t, d, Event{Parents: v, Hunks: Diff(base, saved)})
+	}
+	if got := d.Text(); got != "the slow fox runs over it\n" {
+		t.Errorf("%q", got)
+	}
 }

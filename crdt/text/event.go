@@ -181,6 +181,9 @@ func IsText(b []byte) bool {
 	return len(b) <= MaxText && bytes.IndexByte(b, 0) < 0 && utf8.Valid(b)
 }
 
+// IsTextString is IsText for a string, without a copy.
+func IsTextString(s string) bool { return len(s) <= MaxText && plain(s) }
+
 // plain tells whether a string may be part of a text.
 func plain(s string) bool {
 	return strings.IndexByte(s, 0) < 0 && utf8.ValidString(s)

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -47,10 +48,28 @@ func appendBlocks(bs []block, s string) []block {
 			for n = blockSize; !utf8.RuneStart(s[n]); n-- {
 			}
 		}
-		bs = append(bs, block{s[:n], utf8.RuneCountInString(s[:n])})
+		bs = append(bs, block{s[:n], countRunes(s[:n])})
 		s = s[n:]
 	}
 	return bs
+}
+
+// countRunes counts the code points of valid UTF-8, eight bytes at a time: all bytes but those that continue one.
+func countRunes(s string) int {
+	n := len(s)
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		if w &= 0x8080808080808080 &^ (w << 1); w != 0 {
+			n -= bits.OnesCount64(w)
+		}
+	}
+	for i := range len(s) {
+		if !utf8.RuneStart(s[i]) {
+			n--
+		}
+	}
+	return n
 }
 
 // clone is a second rope of the same text; the characters are shared.
@@ -175,6 +194,27 @@ func (r *rope) String() string {
 		sb.WriteString(b.s)
 	}
 	s := sb.String()
+	r.flatten(s)
+	return s
+}
+
+// adopt makes a string at hand, if it is the whole text, the memory that holds it: what the next String would copy.
+func (r *rope) adopt(s string) {
+	if r.fresh || len(s) != r.bytes {
+		return
+	}
+	at := 0
+	for _, b := range r.blocks {
+		if s[at:at+len(b.s)] != b.s {
+			return
+		}
+		at += len(b.s)
+	}
+	r.flatten(s)
+}
+
+// flatten makes the blocks parts of s, which is the whole text.
+func (r *rope) flatten(s string) {
 	out, at := r.blocks[:0], 0
 	for _, b := range r.blocks {
 		to := at + len(b.s)
@@ -189,5 +229,4 @@ func (r *rope) String() string {
 	r.blocks = out
 	r.hintBlock, r.hintPos = 0, 0
 	r.flat, r.fresh = s, true
-	return s
 }

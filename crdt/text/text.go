@@ -89,6 +89,10 @@ func (d *Doc) Heads() []ID {
 // Text is the current text. It costs one copy after a change, nothing when asked again.
 func (d *Doc) Text() string { return d.engine.text.String() }
 
+// Adopt offers a string that may be the current text, as a writer has it at hand whose save was just added: if it is, Text
+// gives this very string, and does not copy the text.
+func (d *Doc) Adopt(text string) { d.engine.text.adopt(text) }
+
 // Len is the length of the current text in bytes.
 func (d *Doc) Len() int { return d.engine.text.bytes }
 

@@ -53,6 +53,7 @@ func judge(m *merge, ours string) judged {
 		}
 	}
 	slices.Sort(j.lines)
+	j.lines = slices.Compact(j.lines)
 	if !whole {
 		w, gone := missing(m, ours)
 		switch {
@@ -74,20 +75,24 @@ func judge(m *merge, ours string) judged {
 		return j
 	}
 	theirs := count(lines(m.git))
-	j.verdict = order
+	j.verdict, j.lines = order, nil
 	for l, n := range have {
-		switch {
-		case n > theirs[l] && a[l] > base[l] && b[l] > base[l]:
-			j.verdict = max(j.verdict, doubled)
-		case n > theirs[l]:
+		if n <= theirs[l] {
+			continue
+		}
+		j.lines = append(j.lines, "ours: "+l)
+		if a[l] <= base[l] || b[l] <= base[l] {
 			j.verdict = other
 		}
+		j.verdict = max(j.verdict, doubled)
 	}
 	for l, n := range theirs {
 		if n > have[l] {
 			j.verdict = other
+			j.lines = append(j.lines, "git's: "+l)
 		}
 	}
+	slices.Sort(j.lines)
 	return j
 }
 

@@ -168,7 +168,7 @@ func (b blobs) load(m mergeCommit, f both) (*merge, error) {
 			return ""
 		}
 		s, err := b.read(id)
-		if err != nil || !crdt.IsText([]byte(s)) {
+		if err != nil || !crdt.IsTextString(s) {
 			text = false
 		}
 		return s
