@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
@@ -181,10 +183,10 @@ func (g *gathering) update(d dated, ops []tree.Stamped, firstOfEntry bool) {
 		if err != nil {
 			return
 		}
-		copy(id[:], h[:])
 		if !firstOfEntry { // several of one entry: each needs a name
-			copy(id[8:], be64(uint64(ops[0].Stamp.Index)))
+			h = Hash(blake3.Sum256(append(h[:], be32(ops[0].Stamp.Index)...)))
 		}
+		copy(id[:], h[:])
 		a = g.begin(id, d)
 		a.Author, a.class = author, classOf(ops)
 		g.open[author] = a

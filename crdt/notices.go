@@ -11,7 +11,7 @@ import (
 type notices struct {
 	mu     sync.Mutex
 	cond   *sync.Cond
-	queue  []Notice
+	queue  []Notice // one with a fence is for nobody
 	subs   []*subscriber
 	closed bool
 	done   sync.WaitGroup
@@ -34,6 +34,21 @@ func (n *notices) post(x Notice) {
 	}
 	n.queue = append(n.queue, x)
 	n.cond.Signal()
+}
+
+// Told calls fn once all subscribers have heard of what happened until now, from the goroutine
+// that tells them. fn must not wait.
+func (n *notices) Told(fn func()) {
+	n.mu.Lock()
+	closed := n.closed
+	if !closed {
+		n.queue = append(n.queue, Notice{fence: fn})
+		n.cond.Signal()
+	}
+	n.mu.Unlock()
+	if closed {
+		fn()
+	}
 }
 
 func (n *notices) subscribe(fn func(Notice)) func() {
@@ -70,6 +85,10 @@ func (n *notices) run() {
 		}
 		n.mu.Unlock()
 		for _, x := range batch {
+			if x.fence != nil {
+				x.fence()
+				continue
+			}
 			for _, s := range subs {
 				s.fn(x)
 			}

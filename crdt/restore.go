@@ -79,7 +79,7 @@ func (f *Folder) restoreJobs(r RestoreRequest) ([]job, error) {
 		to = r.To
 	}
 	if r.Version != "" {
-		if i, ok, err := f.versionAt(r.Path, r.Version); err != nil || ok {
+		if i, ok, err := f.VersionAt(r.Path, r.Version); err != nil || ok {
 			return []job{{to, i}}, err
 		}
 	}
@@ -167,9 +167,9 @@ func (f *Folder) removedAt(path string) (uint64, error) {
 	return began, err
 }
 
-// versionAt finds the version of the file that is or was at a path; ok is false where the id
-// is of none.
-func (f *Folder) versionAt(path, version string) (i Info, ok bool, err error) {
+// VersionAt finds the version of a file that is or was at a path, as Version.String writes it
+// or its beginning; ok is false where it is of none.
+func (f *Folder) VersionAt(path, version string) (i Info, ok bool, err error) {
 	nodes, err := f.everAt(path)
 	if err != nil {
 		return Info{}, false, err
@@ -223,11 +223,32 @@ func (f *Folder) versionOf(node NodeID, s string) (Version, error) {
 	return tree.NewVersion(v...), nil
 }
 
-// FindVersion reads a version of a file as Version.String writes it, or its beginning.
-func (f *Folder) FindVersion(node NodeID, s string) (Version, error) {
+// Before returns what a file held before the last change of its content, and when that change
+// was made. It is the empty version for a file that was written once.
+func (f *Folder) Before(node NodeID) (Version, time.Time, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.versionOf(node, s)
+	n, ok := f.shown(node)
+	if !ok {
+		return nil, time.Time{}, fail("read", node.String(), ErrNotExist, nil)
+	}
+	var last tree.Event
+	for _, id := range n.Version {
+		if e, _ := f.tree.Event(node, id); last.ID.IsZero() || e.Stamp.Compare(last.Stamp) > 0 {
+			last = e
+		}
+	}
+	if last.ID.IsZero() {
+		return nil, time.UnixMilli(0), nil
+	}
+	// What was merged with it was there before it.
+	before := slices.Clone(last.Parents)
+	for _, id := range n.Version {
+		if id != last.ID {
+			before = append(before, id)
+		}
+	}
+	return f.tree.Join(node, before), time.UnixMilli(last.Time), nil
 }
 
 // restoring is one restore at work. Its methods run in an Update.

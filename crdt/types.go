@@ -109,6 +109,8 @@ type Notice struct {
 	By      Device // who made the change
 	Changes []Change
 	Entries int // entries stored with it; 0 while operations are pending
+
+	fence func() // not a notice: see Folder.Told
 }
 
 // Revision is one step in a node's history.

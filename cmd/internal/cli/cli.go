@@ -93,7 +93,8 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
 		a.initCommand(), a.inviteCommand(), a.joinCommand(), a.upCommand(), a.downCommand(),
-		a.statusCommand(), a.syncCommand(), a.logCommand(), a.exportCommand(), a.doctorCommand(),
+		a.statusCommand(), a.syncCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(),
+		a.restoreCommand(), a.undoCommand(), a.exportCommand(), a.doctorCommand(),
 		a.askCommand(), a.modelCommand(),
 		a.versionCommand(), a.daemonCommand(), a.guardianCommand(), a.engineCommand(), a.documentCommand(),
 	)

@@ -1,54 +1,86 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
-	"os"
+	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
-	"github.com/sheaf-fs/sheaf/cmd/internal/daemon"
 )
 
 func (a *app) logCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "log FILE",
-		Short: "Show who changed a file and when, newest first",
-		Args:  cobra.ExactArgs(1),
+	var req control.LogRequest
+	c := &cobra.Command{
+		Use:   "log [PATH]",
+		Short: "Show what happened to a file, a directory or the folder, newest first",
+		Long: `Show what happened at PATH and below it, newest first: who made, wrote, renamed or removed
+what and when. PATH may be gone: what was ever there is shown.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			path, err := target(args, 0)
-			if err != nil {
+			if req.Limit < 0 {
+				return control.Errorf(control.Usage, "-n %d: not a number of lines", req.Limit)
+			}
+			var err error
+			if req.Path, err = target(args, 0); err != nil {
 				return err
 			}
 			var r control.LogReply
-			if err := a.call(c.Context(), need{}, control.MethodLog, control.PathRequest{Path: path}, &r); err != nil {
+			if err := a.call(c.Context(), need{}, control.MethodLog, req, &r); err != nil {
 				return err
 			}
 			if a.json {
 				return a.printJSON(r)
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			for _, v := range gather(r.Revisions) {
-				who := v.Device
-				if v.Author != "" {
-					who = v.Author
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t+%d -%d\t%s\t%s\n",
-					short(v.Version), v.Time.Local().Format(time.DateTime), v.Op, v.Added, v.Removed, who, v.Path)
-			}
-			return w.Flush()
+			return printLog(a.stdout, r)
 		},
 	}
+	c.Flags().IntVarP(&req.Limit, "number", "n", 0, "show only the newest so many steps")
+	return c
+}
+
+func printLog(out io.Writer, r control.LogReply) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, v := range gather(r.Revisions) {
+		who := v.Device
+		if v.Author != "" {
+			who = v.Author
+		}
+		id := v.Version
+		if id == "" {
+			id = v.Change
+		}
+		amount := ""
+		switch {
+		case v.Expired:
+			amount = size(v.Size) + ", expired here"
+		case v.Size > 0:
+			amount = size(v.Size)
+		case v.Version != "":
+			amount = fmt.Sprintf("+%d -%d", v.Added, v.Removed)
+		}
+		what := v.Path
+		if v.From != "" {
+			what = v.From + " -> " + v.Path
+		}
+		if v.Kind == "directory" {
+			what += "/"
+		}
+		if v.Label != "" {
+			what += "  (" + v.Label + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", short(id), v.Time.Local().Format(time.DateTime), who, v.Op, amount, what)
+	}
+	return w.Flush()
 }
 
 // gather makes one step of the many in which a model writes an answer.
 func gather(revs []control.Revision) (out []control.Revision) {
 	for _, v := range revs {
-		if n := len(out) - 1; n >= 0 && v.Author != "" && v.Author == out[n].Author && v.Device == out[n].Device && v.Op == out[n].Op {
+		if n := len(out) - 1; n >= 0 && v.Author != "" && v.Author == out[n].Author && v.Device == out[n].Device && v.Op == out[n].Op && v.Path == out[n].Path {
 			out[n].Added += v.Added
 			out[n].Removed += v.Removed
 			continue
@@ -58,50 +90,78 @@ func gather(revs []control.Revision) (out []control.Revision) {
 	return out
 }
 
-func (a *app) exportCommand() *cobra.Command {
-	var automerge, out string
-	c := &cobra.Command{
-		Use:   "export --automerge FILE [-o OUT]",
-		Short: "Write a text with its whole history as an Automerge document",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if automerge == "" {
-				return control.Errorf(control.Usage, "export what?").WithHint("sheaf export --automerge FILE -o OUT")
-			}
-			toTerminal := false
-			if f, ok := a.stdout.(*os.File); ok && out == "" {
-				toTerminal = term.IsTerminal(int(f.Fd()))
-			}
-			if toTerminal {
-				return control.Errorf(control.Usage, "an Automerge document is binary and stdout is a terminal").
-					WithHint("name a file with -o OUT, or redirect stdout")
-			}
-			path, err := target([]string{automerge}, 0)
+func (a *app) diffCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff FILE [FROM [TO]]",
+		Short: "Show what changed in a file: lately, since a version, or between two",
+		Long: `Show the changes in a file as a unified diff. FROM and TO are versions as sheaf log shows
+them, or times ("2026-11-30 14:00", yesterday, "2h ago"; write -- before one like -2h).
+Without FROM it is what the last change did; without TO it goes up to now.`,
+		Args: cobra.RangeArgs(1, 3),
+		RunE: func(c *cobra.Command, args []string) error {
+			path, err := target(args, 0)
 			if err != nil {
 				return err
 			}
-			var r control.ExportReply
-			if err := a.call(c.Context(), need{}, control.MethodExport, control.PathRequest{Path: path}, &r); err != nil {
+			req := control.DiffRequest{Path: path}
+			if len(args) > 1 {
+				req.From = args[1]
+			}
+			if len(args) > 2 {
+				req.To = args[2]
+			}
+			var r control.DiffReply
+			if err := a.call(c.Context(), need{}, control.MethodDiff, req, &r); err != nil {
 				return err
 			}
-			if out == "" || out == "-" {
-				_, err = bytes.NewReader(r.Document).WriteTo(a.stdout)
-				return err
+			if a.json {
+				return a.printJSON(r)
 			}
-			// Never over a file that is there: it may be somebody's other document.
-			f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-			if err != nil {
-				return daemon.Explain(err)
-			}
-			if _, err := f.Write(r.Document); err != nil {
-				f.Close()
-				os.Remove(out)
-				return daemon.Explain(err)
-			}
-			return daemon.Explain(f.Close())
+			_, err = io.WriteString(a.stdout, r.Unified)
+			return err
 		},
 	}
-	c.Flags().StringVar(&automerge, "automerge", "", "the text to export")
-	c.Flags().StringVarP(&out, "output", "o", "", "the file to make (default: stdout)")
-	return c
+}
+
+func (a *app) blameCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "blame FILE",
+		Short: "Show who wrote each line of a file, and when",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			path, err := target(args, 0)
+			if err != nil {
+				return err
+			}
+			var r control.BlameReply
+			if err := a.call(c.Context(), need{}, control.MethodBlame, control.PathRequest{Path: path}, &r); err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(r)
+			}
+			return printBlame(a.stdout, r)
+		},
+	}
+}
+
+// printBlame puts who and when in front of each line. The lines are as they are: what is in
+// them must not be taken for columns.
+func printBlame(out io.Writer, r control.BlameReply) error {
+	heads := make([]string, len(r.Lines))
+	width := 0
+	for i, l := range r.Lines {
+		heads[i] = l.Device
+		if l.Author != "" {
+			heads[i] = l.Author
+		}
+		width = max(width, len([]rune(heads[i])))
+	}
+	number := len(itoa(len(r.Lines)))
+	var b strings.Builder
+	for i, l := range r.Lines {
+		fmt.Fprintf(&b, "%s  %s  %-*s  %*d  %s\n", short(l.Version), l.Time.Local().Format(time.DateTime), width, heads[i], number, i+1, l.Text)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
 }

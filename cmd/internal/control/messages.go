@@ -156,24 +156,6 @@ type SyncReply struct {
 	Folders []FolderStatus `json:"folders"`
 }
 
-// LogReply is the history of a file, newest first.
-type LogReply struct {
-	Path      string     `json:"path"`
-	Revisions []Revision `json:"revisions"`
-}
-
-// Revision is one change of a file.
-type Revision struct {
-	Version string    `json:"version"`
-	Device  string    `json:"device"`
-	Author  string    `json:"author,omitempty"` // who wrote on the device, if not its person: a model
-	Time    time.Time `json:"time"`
-	Op      string    `json:"op"`
-	Path    string    `json:"path"`
-	Added   int       `json:"added"`
-	Removed int       `json:"removed"`
-}
-
 // ExportReply is an Automerge document.
 type ExportReply struct {
 	Document []byte `json:"document"`

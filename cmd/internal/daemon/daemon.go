@@ -173,6 +173,12 @@ func (d *daemon) methods() map[string]control.Handler {
 		control.MethodLog:    control.Handle(d.history),
 		control.MethodExport: control.Handle(d.export),
 
+		control.MethodDiff:    control.Handle(d.diff),
+		control.MethodBlame:   control.Handle(d.blame),
+		control.MethodRestore: control.Handle(d.restore),
+		control.MethodUndo:    control.Handle(d.undo),
+		control.MethodActions: control.Handle(d.actions),
+
 		control.MethodAsk:     control.HandleStream(d.ask),
 		control.MethodAskFile: control.Handle(d.askFile),
 	}

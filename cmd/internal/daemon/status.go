@@ -192,25 +192,6 @@ func (d *daemon) fileAt(path string) (*crdt.Folder, crdt.Info, error) {
 	return f, info, err
 }
 
-func (d *daemon) history(_ context.Context, r control.PathRequest, _ func(string)) (control.LogReply, error) {
-	f, info, err := d.fileAt(r.Path)
-	if err != nil {
-		return control.LogReply{}, err
-	}
-	revs, err := f.Log(info.Node)
-	if err != nil {
-		return control.LogReply{}, err
-	}
-	reply := control.LogReply{Path: r.Path, Revisions: []control.Revision{}}
-	for _, v := range revs {
-		reply.Revisions = append(reply.Revisions, control.Revision{
-			Version: v.Version.String(), Device: v.DeviceName, Author: v.Author, Time: v.Time, Op: v.Op,
-			Path: v.Path, Added: v.Added, Removed: v.Removed,
-		})
-	}
-	return reply, nil
-}
-
 func (d *daemon) export(_ context.Context, r control.PathRequest, _ func(string)) (control.ExportReply, error) {
 	f, info, err := d.fileAt(r.Path)
 	if err != nil {
