@@ -34,7 +34,7 @@ type Folder struct {
 	closed   bool
 
 	texts    texts
-	unstored []unstored
+	unstored unstored
 }
 
 // ownFeed is the feed that this device writes.
@@ -124,33 +124,6 @@ func (f *Folder) hold(h feed.Head, l located) {
 		f.lamports[h.Feed] = l.lamport
 	}
 	f.order, f.top = max(f.order, l.order), max(f.top, l.lamport)
-}
-
-func (f *Folder) loadRecords() error {
-	var batch []tree.Stamped
-	err := f.home.db.Scan(f.key('r'), func(_, v []byte) error {
-		var r record
-		if err := decode(v, &r); err != nil {
-			return err
-		}
-		f.began = min(f.began, r.Applied)
-		for _, o := range r.Ops {
-			s := tree.Stamp{Lamport: r.Lamport, Feed: r.Feed, Seq: r.Seq, Index: o.Index}
-			switch {
-			case o.Tree != nil:
-				s.Op = o.Tree.Hash()
-				batch = append(batch, tree.Stamped{Stamp: s, Op: *o.Tree, Size: o.Size, Applied: r.Applied})
-			case o.Raw != nil:
-				// What waits needs the tree as it was: nothing before it may be left out.
-				f.tree.Apply(batch)
-				batch = batch[:0]
-				f.replayRaw(*o.Raw, when{s, r.Applied, r.Time})
-			}
-		}
-		return nil
-	})
-	f.tree.Apply(batch)
-	return storage("open", f.grant.Name, err)
 }
 
 func (f *Folder) replayRaw(o op, w when) {

@@ -67,6 +67,7 @@ type recorded struct {
 	Raw   *op      `cbor:"3,keyasint,omitempty"` // what is not of the tree, or waits for a parent
 	Size  int64    `cbor:"4,keyasint,omitempty"` // bytes of the text of such a version, if it begins it
 	Begin bool     `cbor:"5,keyasint,omitempty"` // the first of an Update of this device
+	hash  tree.OpHash
 }
 
 // Limits of an entry that this device makes; feed's own are far higher.

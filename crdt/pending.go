@@ -9,6 +9,7 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
+	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
@@ -48,6 +49,43 @@ func (f *Folder) pend(b *kv.Batch, o op, size int) []tree.Change {
 	kept.Index = s.Index
 	p.ops, p.kept, p.bytes = append(p.ops, o), append(p.kept, kept), p.bytes+size
 	return changes
+}
+
+// pendingOp is an operation that is not sealed yet, as the database has it. A
+// long event of a text is not stored a second time.
+type pendingOp struct {
+	op
+	Stored *storedText `cbor:"23,keyasint,omitempty"`
+}
+
+// storedText is where the event of a textOp is that has none itself.
+type storedText struct {
+	Key     []byte    `cbor:"1,keyasint"`
+	Parents []EventID `cbor:"2,keyasint,omitempty"` // of the operation
+}
+
+// longEvent is how many bytes of an event are worth looking it up.
+const longEvent = 512
+
+// wholeOp returns the operation with its event.
+func (f *Folder) wholeOp(p *pendingOp) (op, error) {
+	if p.Stored == nil {
+		return p.op, nil
+	}
+	v, ok, err := f.home.db.Get(p.Stored.Key)
+	if err != nil {
+		return op{}, err
+	}
+	var l lineage
+	if !ok || len(v) < len(l) || p.Text == nil {
+		return op{}, errors.New("the text of a pending operation is not there")
+	}
+	ev, err := text.DecodeEvent(v[len(l):])
+	if err != nil {
+		return op{}, err
+	}
+	ev.Parents = textIDs(p.Stored.Parents)
+	return op{Text: &textOp{Node: p.Text.Node, By: p.Text.By, Event: ev.Encode()}}, nil
 }
 
 func (p *pending) header() []byte {
@@ -165,8 +203,12 @@ func (f *Folder) loadPending() error {
 	}
 	f.pending = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.top + 1, since: time.Unix(0, h.Since)}
 	err = f.home.db.Scan(f.key('p'), func(_, v []byte) error {
-		var o op
-		if err := decode(v, &o); err != nil {
+		var p pendingOp
+		if err := decode(v, &p); err != nil {
+			return err
+		}
+		o, err := f.wholeOp(&p)
+		if err != nil {
 			return err
 		}
 		f.pend(nil, o, len(v))

@@ -95,51 +95,80 @@ func (f *Folder) Receive(entries []*feed.Entry) (int, error) {
 	if err := f.usable(); err != nil {
 		return 0, err
 	}
-	var (
-		b       = f.home.db.Batch()
-		changes []tree.Change
-		n       int
-		by      Device
-		failed  error
-	)
+	in := intake{f: f, b: f.home.db.Batch()}
+	var failed error
 	for i, e := range entries {
-		if failed = bad[i]; failed != nil {
-			failed = fail("receive", fmt.Sprintf("%s#%d", e.Feed, e.Seq), ErrEntry, failed)
+		if bad[i] != nil {
+			failed = fail("receive", fmt.Sprintf("%s#%d", e.Feed, e.Seq), ErrEntry, bad[i])
+		} else {
+			failed = in.take(e)
+		}
+		if failed != nil {
 			break
 		}
-		held, err := f.holds(e.Head())
-		if err != nil {
-			return n, err
-		}
-		if held {
-			continue
-		}
-		if f.pending != nil {
-			if err := f.sealLocked(); err != nil {
-				return n, err
-			}
-		}
-		if fault.On("crdt-refuse-own") && e.Feed.Device == f.home.device {
-			continue
-		}
-		c, err := f.accept(b, e)
-		if err != nil {
-			failed = err
-			break
-		}
-		// Later entries of this call look for it in the database.
-		if err := f.commit(b); err != nil {
-			return n, err
-		}
-		b, by = f.home.db.Batch(), e.Feed.Device
-		changes = append(changes, c...)
-		n++
 	}
-	if n > 0 {
-		f.post(Notice{By: by, Changes: changesOf(changes), Entries: n})
+	// What stood before the one that failed is kept.
+	if err := in.store(); err != nil {
+		failed = err
+	}
+	if in.stored > 0 {
+		f.post(Notice{By: in.by, Changes: changesOf(in.changes), Entries: in.stored})
 		f.home.flush.poke()
 	}
-	return n, failed
+	return in.stored, failed
+}
+
+// maxIntakeBytes bounds what is stored in one batch: the database holds it in memory.
+const maxIntakeBytes = 1 << 20
+
+// intake is what one Receive takes in. Entries are applied one by one and stored many at a
+// time; mu is held all the while, so nobody sees what is not stored yet.
+type intake struct {
+	f       *Folder
+	b       *kv.Batch
+	applied []tree.Change // by what is in b
+	taken   int           // entries in b
+	changes []tree.Change // by what is stored
+	stored  int
+	by      Device
+}
+
+func (in *intake) take(e *feed.Entry) error {
+	f := in.f
+	held, err := f.holds(e.Head())
+	if err != nil || held {
+		return err
+	}
+	if f.pending != nil {
+		if err := f.sealLocked(); err != nil {
+			return err
+		}
+	}
+	if fault.On("crdt-refuse-own") && e.Feed.Device == f.home.device {
+		return nil
+	}
+	c, err := f.accept(in.b, e)
+	if err != nil {
+		return err
+	}
+	in.applied, in.taken, in.by = append(in.applied, c...), in.taken+1, e.Feed.Device
+	if in.b.Size() >= maxIntakeBytes {
+		return in.store()
+	}
+	return nil
+}
+
+// store makes what was taken in survive the death of the process.
+func (in *intake) store() error {
+	if in.taken == 0 {
+		return nil
+	}
+	err := in.f.commit(in.b)
+	if err == nil {
+		in.changes, in.stored = append(in.changes, in.applied...), in.stored+in.taken
+	}
+	in.b, in.applied, in.taken = in.f.home.db.Batch(), nil, 0
+	return err
 }
 
 // Holds reports whether an entry is here. A frontier can cover an entry that is not: where a
@@ -158,6 +187,9 @@ func (f *Folder) holds(h feed.Head) (bool, error) {
 	if !f.frontier.Covers(h.Feed, h.Seq) {
 		return false, nil
 	}
+	if _, ok := f.unstored.entries[h]; ok {
+		return true, nil
+	}
 	_, ok, err := f.home.db.Get(f.indexKey(h.Feed, h.Seq, h.Hash))
 	return ok, storage("receive", f.grant.Name, err)
 }
@@ -166,6 +198,9 @@ func (f *Folder) holds(h feed.Head) (bool, error) {
 func (f *Folder) lamportOf(h feed.Head) (uint64, error) {
 	if h == f.frontier[h.Feed] {
 		return f.lamports[h.Feed], nil
+	}
+	if l, ok := f.unstored.entries[h]; ok {
+		return l.lamport, nil
 	}
 	v, ok, err := f.home.db.Get(f.indexKey(h.Feed, h.Seq, h.Hash))
 	if err != nil {
@@ -225,6 +260,10 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 	}
 	l := located{f.order + 1, lamport}
 	f.storeEntry(b, e, l, r)
+	if f.unstored.entries == nil {
+		f.unstored.entries = map[feed.Head]located{}
+	}
+	f.unstored.entries[e.Head()] = l
 	f.hold(e.Head(), l)
 	if e.Feed == f.own.id {
 		f.newRun() // this home was rolled back while it ran: go on elsewhere

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
 	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
@@ -78,21 +79,27 @@ func (t *texts) weigh(e *list.Element) {
 	}
 }
 
-// unstored is an event in a batch that is not committed yet: who reads a text
-// before it is must find it here.
+// unstored is what is in a batch that is not committed yet: who looks for it in
+// the database must find it here.
 type unstored struct {
-	node    NodeID
-	lineage lineage
-	event   text.Event
+	events  map[lineage][]text.Event
+	entries map[feed.Head]located
 }
 
 // storedText is the value of a text's event: which text it is of, and the
 // event as that text holds it.
 func (f *Folder) storeText(b *kv.Batch, s tree.Stamp, t tree.Op, ev text.Event, l lineage) {
-	// Lamport times order the keys, and so parents before children.
-	k := f.key('t', t.Node[:], be64(s.Lamport), be32(s.Index), t.Event[:])
-	b.Set(k, append(l[:], ev.Encode()...))
-	f.unstored = append(f.unstored, unstored{t.Node, l, ev})
+	b.Set(f.textKey(s, &t), append(l[:], ev.Encode()...))
+	if f.unstored.events == nil {
+		f.unstored.events = map[lineage][]text.Event{}
+	}
+	f.unstored.events[l] = append(f.unstored.events[l], ev)
+}
+
+// textKey is where an event is stored. Lamport times order the keys, and so
+// parents before children.
+func (f *Folder) textKey(s tree.Stamp, t *tree.Op) []byte {
+	return f.key('t', t.Node[:], be64(s.Lamport), be32(s.Index), t.Event[:])
 }
 
 // sizeOf is the size of a text at an event that begins it, 0 for another one.
@@ -158,11 +165,7 @@ func (f *Folder) loadDoc(node NodeID, l lineage) (*text.Doc, error) {
 		}
 		return err
 	})
-	for _, u := range f.unstored {
-		if err == nil && u.node == node && u.lineage == l {
-			late = append(late, u.event)
-		}
-	}
+	late = append(late, f.unstored.events[l]...)
 	// Events that had to wait for a parent may be stored before it.
 	for n := -1; err == nil && len(late) > 0 && n != len(late); {
 		n = len(late)

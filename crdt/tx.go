@@ -122,7 +122,7 @@ func (f *Folder) usable() error {
 // the memory is made anew from what is.
 func (f *Folder) commit(b *kv.Batch) error {
 	err := f.home.db.Commit(b)
-	f.unstored = nil
+	f.unstored = unstored{}
 	if err == nil {
 		return nil
 	}
@@ -135,18 +135,34 @@ func (f *Folder) commit(b *kv.Batch) error {
 }
 
 func (tx *Tx) add(o op) {
+	enc := encode(o)
+	s := tx.pend(o, len(enc))
+	tx.b.Set(tx.f.key('p', be32(s.Index)), enc)
+}
+
+// addText is add for the event that is t in the tree.
+func (tx *Tx) addText(o *textOp, t *tree.Op) {
+	s := tx.pend(op{Text: o}, len(o.Event))
+	p := pendingOp{op: op{Text: o}}
+	if len(o.Event) >= longEvent {
+		p.Text = &textOp{Node: o.Node, By: o.By}
+		p.Stored = &storedText{tx.f.textKey(s, t), t.Parents}
+	}
+	tx.b.Set(tx.f.key('p', be32(s.Index)), encode(p))
+}
+
+// pend applies an operation and returns its stamp.
+func (tx *Tx) pend(o op, size int) tree.Stamp {
 	if tx.label != nil && tx.ops == 0 && o.Mark == nil {
 		tx.add(op{Mark: tx.label})
 	}
-	i := 0
-	if p := tx.f.pending; p != nil {
-		i = len(p.ops)
-	}
-	enc := encode(o)
-	tx.changes = append(tx.changes, tx.f.pend(tx.b, o, len(enc))...)
-	tx.f.pending.kept[i].Begin = tx.ops == 0
-	tx.b.Set(tx.f.key('p', be32(uint32(i))), enc)
+	changes := tx.f.pend(tx.b, o, size)
+	tx.changes = append(tx.changes, changes...)
+	s := tx.f.pending.stamp()
+	s.Index-- // of the next one
+	tx.f.pending.kept[s.Index].Begin = tx.ops == 0
 	tx.ops++
+	return s
 }
 
 // dir checks that a name can be made in a directory.
@@ -369,7 +385,7 @@ func (tx *Tx) writeText(node NodeID, base Version, ev text.Event, size int64) (V
 	if err != nil {
 		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
 	}
-	tx.add(op{Text: o})
+	tx.addText(o, &t)
 	if _, ok := tx.f.tree.TextSize(node, t.Event); !ok {
 		tx.f.storeSize(tx.b, node, t.Event, size)
 	}

@@ -29,6 +29,9 @@ func (b *Batch) Set(k, v []byte) {
 	b.keep(b.p.Set(k, v, nil))
 }
 
+// Size returns about how many bytes the batch takes.
+func (b *Batch) Size() int { return b.p.Len() }
+
 // Delete removes k, if it is there.
 func (b *Batch) Delete(k []byte) { b.keep(b.p.Delete(k, nil)) }
 

@@ -1,0 +1,73 @@
+package crdt
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// What is pending reads the same from the database as it is in memory, long texts included,
+// which are stored once.
+func TestPendingIsStored(t *testing.T) {
+	h, err := Init(filepath.Join(t.TempDir(), "home"), Options{DeviceName: "anna"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	f, err := h.CreateFolder("notes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("a line of a text\n", 1000)
+	save := func(tx *Tx) error {
+		a, v, err := tx.CreateBeside(Root, "a", 0o644, NewContent{Text: long})
+		if err != nil {
+			return err
+		}
+		if v, err = tx.Write(a, v, NewContent{Text: long + "and more\n"}); err != nil { // a short event
+			return err
+		}
+		if v, err = tx.Write(a, v, NewContent{Text: strings.ToUpper(long)}); err != nil { // a long one with parents
+			return err
+		}
+		if v, err = tx.Write(a, v, NewContent{Object: &Object{Size: 1}}); err != nil {
+			return err
+		}
+		_, err = tx.Write(a, v, NewContent{Text: long}) // begins a text after an object
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.pending == nil { // until it is seen before the flush seals it
+		f.mu.Unlock()
+		err := f.Update(save)
+		f.mu.Lock()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	size, i := 0, 0
+	err = h.db.Scan(f.key('p'), func(_, v []byte) error {
+		var p pendingOp
+		if err := decode(v, &p); err != nil {
+			return err
+		}
+		o, err := f.wholeOp(&p)
+		if err != nil {
+			return err
+		}
+		if i >= len(f.pending.ops) || !reflect.DeepEqual(encode(o), encode(f.pending.ops[i])) {
+			return fmt.Errorf("operation %d is another one", i)
+		}
+		size, i = size+len(v), i+1
+		return nil
+	})
+	if err != nil || i != len(f.pending.ops) {
+		t.Fatal(err, i, len(f.pending.ops))
+	}
+	if size > 4000 {
+		t.Errorf("the pending operations take %d bytes", size)
+	}
+}
