@@ -28,7 +28,7 @@ type kept struct {
 }
 
 // maxKeptBytes bounds the memory that texts nobody uses right now may take.
-const maxKeptBytes = 64 << 20
+const maxKeptBytes = 16 << 20
 
 func (t *texts) reset() {
 	t.mu.Lock()

@@ -57,6 +57,7 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	d := &daemon{o: o, log: log, stop: stop,
 		mounts: map[crdt.FolderID]*mounted{}, errs: map[crdt.FolderID]*control.Error{}}
 
+	go keepSmall(ctx) // ends with it
 	d.home, err = openHome(o, crdt.Options{DeviceName: o.Device, Logger: log})
 	if err != nil {
 		return err
