@@ -19,6 +19,9 @@ type handle struct {
 	flushed bool         // closed once, and not written to since
 	poke    bool         // the guardian's, for watchers
 
+	direct   bool      // reads past the page cache, one version to its end
+	snapshot *snapshot // that version, while it is being read
+
 	list []dirent // of a directory
 }
 
@@ -92,9 +95,11 @@ func (fs *filesystem) openView(h *handle, tid uint32, out *fuse.OpenOut) fuse.St
 		fs.opened(h, tid)
 		// The page cache holds what is shown: whatever changes that, announces it.
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH
-		if n.sess == nil && len(n.guards) == 0 {
+		if n.sess == nil && len(n.guards) == 0 && !n.changing(time.Now()) {
+			n.lastRead = time.Now()
 			out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
 		} else {
+			h.direct = true
 			out.OpenFlags |= fuse.FOPEN_DIRECT_IO
 		}
 		return fuse.OK
@@ -123,7 +128,6 @@ func (fs *filesystem) openView(h *handle, tid uint32, out *fuse.OpenOut) fuse.St
 func (fs *filesystem) opened(h *handle, tid uint32) {
 	n := h.in
 	n.readers++
-	n.lastRead = time.Now()
 	h.by = fs.resolver.see(tid, false, nil)
 	fs.given(n, h)
 }
@@ -174,10 +178,7 @@ func (fs *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) 
 	n := h.in
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if h.by != nil && h.reads() && !h.version.Equal(n.version) {
-		fs.given(n, h)
-	}
-	got, err := n.read(buf[:min(len(buf), int(in.Size))], int64(in.Offset))
+	got, err := fs.readShown(h, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
 	if err != nil && got == 0 {
 		return nil, status(err)
 	}

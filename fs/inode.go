@@ -233,6 +233,7 @@ func (fs *filesystem) fill(in *inode, out *fuse.Attr, size int64, mtime time.Tim
 	if mtime.IsZero() {
 		mtime, ctime = fs.started, fs.started
 	}
+	in.told = size
 	out.Size = uint64(size)
 	out.Blocks = uint64(size+511) / 512
 	out.SetTimes(&mtime, &mtime, &ctime)

@@ -182,7 +182,7 @@ func (fs *filesystem) refresh(in *inode) {
 	}
 	fs.server.InodeNotify(in.id, 0, 0)
 	in.mu.Lock()
-	in.before, in.flipping = nil, false
+	in.before, in.flipping, in.flipped, in.told = nil, false, time.Now(), unknown
 	if in.idle() {
 		in.unload()
 	}
@@ -216,9 +216,9 @@ func (fs *filesystem) flip(in *inode) bool {
 		}
 		fs.guard(in, info.Version)
 		if in.cached {
-			in.before, in.flipping, in.cached = in.shownLast.version, true, false
+			in.before, in.cached = in.shownLast.version, false
 		}
-		in.stale = false
+		in.stale, in.flipping = false, true
 		return true
 	}
 	c, err := fs.folder.Content(in.node)

@@ -129,6 +129,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 // keepTime makes a version that was saved here keep the time its writer saw.
 func (in *inode) keepTime(v crdt.Version, t time.Time) {
 	in.saved, in.savedVersion, in.savedMtime, in.mtime, in.savedSize = true, v, t, t, in.size()
+	in.told = in.savedSize // the kernel has written these bytes
 }
 
 // publishAppend adds what was appended to the folder's current text, once.
@@ -160,6 +161,11 @@ func (fs *filesystem) publishAppend(in *inode, s *session) error {
 		if now, err := fs.folder.ContentAt(in.node, done); err == nil {
 			c = now
 		}
+	}
+	if c.Text != in.text+string(b) {
+		// What came meanwhile is shown with it, and the kernel does not know.
+		in.flipped = time.Now()
+		fs.later(0, func() { fs.server.InodeNotify(in.id, 0, 0) })
 	}
 	fs.saved(in, s, crdt.NewContent{Text: c.Text, Object: c.Object}, done)
 	return nil

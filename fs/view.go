@@ -20,11 +20,11 @@ type view struct {
 
 	writer *caller // who wrote the bytes last: a rename commits them in its name
 
-	readers  int // handles open for reading only
-	lastRead time.Time
-	writers  int // handles open for writing
-	placed   int // of these, those that wrote at offsets of their own
-	active   int // of these, those that were not closed since they wrote
+	readers  int       // handles open for reading only
+	lastRead time.Time // one was opened that reads through the page cache
+	writers  int       // handles open for writing
+	placed   int       // of these, those that wrote at offsets of their own
+	active   int       // of these, those that were not closed since they wrote
 
 	// stale says that the folder has a newer version than is shown.
 	stale     bool
@@ -33,6 +33,9 @@ type view struct {
 	holdUntil time.Time // a save was made a moment ago
 	before    crdt.Version
 	flipping  bool // the kernel is being told of a new version; before is what it may still show
+	flipped   time.Time
+	told      int64 // the size that the kernel was told last, unknown if it asks before it reads
+	mixed     bool  // the page cache may have bytes of versions that are not shown any more
 
 	// A save keeps the time its writer saw on it, not the later one of its publication.
 	saved        bool

@@ -1,0 +1,74 @@
+package fs
+
+import (
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// The kernel reads a cached file in pieces, and cuts each at the size it knows. A text
+// that changes between two pieces, or before the kernel has heard of its size, would
+// come out cut short or as the beginning of one version and the end of another. So who
+// opens a text while it changes from elsewhere, or shortly after, reads past the page
+// cache, from a snapshot: one version until its end. Texts at rest are read through the
+// cache, and a change waits for who opened them a moment before (view.held).
+
+// hot is how long after a change from elsewhere a text is read past the page cache, and
+// how long a snapshot lasts.
+const hot = time.Second
+
+// snapshot is the version of a text that one handle reads. Guarded by inode.mu.
+type snapshot struct {
+	version crdt.Version
+	text    string
+	saved   crdt.Version // what was saved here last: a program's own save is seen at once
+	at      time.Time
+}
+
+const unknown = -1
+
+// changing tells whether the file changes, or did a moment ago. The caller holds in.mu;
+// the view is loaded.
+func (in *inode) changing(now time.Time) bool {
+	return in.stale || in.flipping || in.mixed || now.Sub(in.flipped) < hot || in.told != unknown && in.told != in.size()
+}
+
+// readShown reads for a handle that reads past the page cache: its snapshot if it has
+// one, else what is shown. The caller holds in.mu.
+func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (int, error) {
+	n, now := h.in, time.Now()
+	s := h.snapshot
+	if s != nil && (off == 0 || n.sess != nil || now.Sub(s.at) >= hot || !s.saved.Equal(n.savedVersion)) {
+		s = nil
+	}
+	if s == nil {
+		if h.by != nil && h.reads() && !h.version.Equal(n.version) {
+			fs.given(n, h)
+		}
+		if h.direct && n.sess == nil && n.object.Object == nil {
+			s = &snapshot{n.version, n.text, n.savedVersion, now}
+		}
+	}
+	h.snapshot = s
+	if s == nil {
+		return n.read(buf, off)
+	}
+	if !s.version.Equal(n.version) && !n.mixed {
+		// A mapping may have taken these bytes into the page cache.
+		n.mixed = true
+		fs.later(hot, func() { fs.unmix(n) })
+	}
+	if off >= int64(len(s.text)) {
+		h.snapshot = nil // it has read to the end; what comes now is new
+		return 0, nil
+	}
+	return copy(buf, s.text[off:]), nil
+}
+
+// unmix takes the bytes of older versions out of the page cache. It runs on the queue.
+func (fs *filesystem) unmix(in *inode) {
+	fs.server.InodeNotify(in.id, 0, 0)
+	in.mu.Lock()
+	in.mixed = false
+	in.mu.Unlock()
+}
