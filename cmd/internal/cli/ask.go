@@ -87,8 +87,9 @@ func (a *app) ask(c *cobra.Command, req control.AskRequest) error {
 	if err != nil {
 		return err
 	}
+	cut := wholeAnswer(r)
 	if a.json {
-		return a.printJSON(r)
+		return errors.Join(a.printJSON(r), cut)
 	}
 	for _, l := range []struct {
 		what  string
@@ -98,7 +99,15 @@ func (a *app) ask(c *cobra.Command, req control.AskRequest) error {
 			a.say(l.what + strings.Join(l.names, ", "))
 		}
 	}
-	return nil
+	return cut
+}
+
+// wholeAnswer is an error unless an answer that is in no file came to its end.
+func wholeAnswer(r control.AskReply) error {
+	if infer.State(r.State) == infer.Done {
+		return nil
+	}
+	return control.Errorf(control.CutOff, "the answer was cut off: %s", r.Note).WithHint("ask again")
 }
 
 // piped is what stands on stdin, unless that is a terminal or nothing.

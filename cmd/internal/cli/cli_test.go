@@ -29,6 +29,16 @@ func TestReport(t *testing.T) {
 	}
 }
 
+func TestWholeAnswer(t *testing.T) {
+	if err := wholeAnswer(control.AskReply{State: "done"}); err != nil {
+		t.Error(err)
+	}
+	err := wholeAnswer(control.AskReply{State: "interrupted", Answer: "half", Note: "the engine died"})
+	if e := control.As(err); e == nil || e.Kind != control.CutOff || !strings.Contains(e.Message, "the engine died") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestHomeDir(t *testing.T) {
 	t.Setenv("HOME", "/users/ada")
 	t.Setenv("SHEAF_HOME", "")

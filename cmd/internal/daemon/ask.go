@@ -10,13 +10,20 @@ import (
 	"github.com/sheaf-fs/sheaf/fs"
 	"github.com/sheaf-fs/sheaf/infer"
 	"github.com/sheaf-fs/sheaf/infer/document"
+	"github.com/sheaf-fs/sheaf/infer/engine"
 )
 
 // startAsks answers questions from now on, until the function that it returns was called.
 func (d *daemon) startAsks() (end func(), err error) {
 	m := models(d.o.Home)
-	d.asks = infer.New(d.home, m, infer.Options{Saved: fs.Saved, Documents: document.Reader{}, Logger: d.log})
+	d.asks = infer.New(d.home, m, infer.Options{Saved: fs.Saved, Blind: fs.Blind, Documents: document.Reader{}, Logger: d.log})
 	end = func() {
+		for _, f := range d.home.Folders() {
+			// A question that was saved a moment ago is asked at the next start.
+			if err := d.publish(f); err != nil {
+				d.log.Warn("publish before asking ends", "folder", f.Name(), "err", err)
+			}
+		}
 		if err := errors.Join(d.asks.Close(), m.Close()); err != nil {
 			d.log.Warn("end of asking", "err", err)
 		}
@@ -61,10 +68,10 @@ func (d *daemon) ask(ctx context.Context, r control.AskRequest, t control.Talk) 
 		t.Piece(piece)
 		return nil
 	})
-	if err != nil && res.Answer != "" && ctx.Err() == nil {
-		e := *explain(err)
-		e.Kind, e.Message = control.CutOff, "the answer was cut off: "+e.Message
-		return control.AskReply{}, &e
+	if err != nil && (res.Answer != "" || errors.Is(err, engine.ErrEngineDied)) && ctx.Err() == nil {
+		// What there is of the answer is worth having; its state says the rest.
+		res.Note = explain(err).Message
+		return reply(res), nil
 	}
 	return reply(res), err
 }
