@@ -81,6 +81,26 @@ func (fs *filesystem) overtaken(p process, w *caller, known []reading, node crdt
 	return last.version, true
 }
 
+// asksAnew tells whether a process overwrites a conversation of which it knows only the
+// question that it wrote itself: as on any disk, what stood below goes with it, and is
+// in the history. Merged, the new question would stand above the old one's answer.
+func (fs *filesystem) asksAnew(node crdt.NodeID, s *session) bool {
+	if !s.Truncated || s.Object || !strings.HasSuffix(fs.folder.Path(node), ".ask") {
+		return false
+	}
+	w := s.writer.wait()
+	if w == nil {
+		return false
+	}
+	known := until(fs.reads.of(w.process, node), s.begun)
+	for _, r := range known {
+		if !r.saved || r.informed {
+			return false
+		}
+	}
+	return len(known) > 0
+}
+
 // until leaves out what was read after a time.
 func until(list []reading, t time.Time) []reading {
 	for len(list) > 0 && list[len(list)-1].at.After(t) {

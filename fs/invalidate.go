@@ -338,16 +338,24 @@ func Saved(o any) bool {
 	return ok
 }
 
+// Blind tells whether a notice of a folder is of a save that took the place of what
+// its writer had not read, by the notice's origin.
+func Blind(o any) bool {
+	by, ok := o.(*origin)
+	return ok && by.blind
+}
+
 // origin marks the folder's notices of changes made by this mount.
 type origin struct {
 	fs    *filesystem
 	moved []crdt.NodeID // the kernel knows of these renames
+	blind bool          // a save in place of what its writer had not read
 }
 
 func (fs *filesystem) update(f func(*crdt.Tx) error) error { return fs.updateNames(f) }
 
 func (fs *filesystem) updateNames(f func(*crdt.Tx) error, moved ...crdt.NodeID) error {
-	return fs.folder.UpdateAs(&origin{fs, moved}, f)
+	return fs.folder.UpdateAs(&origin{fs: fs, moved: moved}, f)
 }
 
 // shown is what a view showed, for processes that go on seeing it.

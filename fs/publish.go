@@ -67,8 +67,12 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 		return current.Version, nil
 	}
 	b := fs.base(node, s, c)
+	o := &origin{fs: fs, blind: b.replaced}
+	if fs.asksAnew(node, s) {
+		b, o.blind = base{version: s.Base}, true
+	}
 	var v crdt.Version
-	err = fs.update(func(tx *crdt.Tx) error {
+	err = fs.folder.UpdateAs(o, func(tx *crdt.Tx) error {
 		var err error
 		if v, err = tx.Write(node, b.version, c); err == nil && b.note != (note{}) {
 			tx.Note(b.note.kind, s.Path, b.note.text)

@@ -125,6 +125,35 @@ func TestAsksNot(t *testing.T) {
 	_ = v
 }
 
+// A question that was saved just before the daemon ended is asked by the next one.
+func TestAsksAfterRestart(t *testing.T) {
+	d := one(t)
+	d.says("ok")
+	d.s.timing.quiet = time.Hour
+	d.save("q.ask", nil, "Q\n")
+	d.reopen()
+	d.untilState("q.ask", Done)
+	d.reopen()
+	d.quietly(1)
+}
+
+// Who changes a question in a buffer that does not have the answer yet asks it anew.
+func TestChangedUnseen(t *testing.T) {
+	d := one(t)
+	d.says("ok")
+	v := d.save("q.ask", nil, "Q\n")
+	d.untilState("q.ask", Done)
+	v = d.save("q.ask", v, "Q2\n")
+	d.until("asked anew", func() bool { return len(d.engine.Requests()) == 2 && d.state("q.ask") == Done })
+	if s := d.text("q.ask"); s != "Q2\n\n## Model (scripted on anna)\n\nok\n\n## You\n" {
+		t.Errorf("%q", s)
+	}
+	// Not where somebody goes on below.
+	d.edit("q.ask", func(s string) string { return s + "half a" })
+	d.save("q.ask", v, "Q3\n")
+	d.quietly(2)
+}
+
 // Typing goes on: the question is asked once, as it is in the end.
 func TestAutosave(t *testing.T) {
 	d := one(t)

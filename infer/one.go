@@ -132,6 +132,30 @@ func (w *watcher) questionOf(node crdt.NodeID, g given) string {
 	return ""
 }
 
+// unseen returns the turn of a question that took another one's place by a save whose
+// writer did not see the answer: what stands below it answers the other. The turn is
+// -1 if there is none, or if somebody is writing below; conv is nil if there is no text.
+func (w *watcher) unseen(node crdt.NodeID, ask conversation.Ask) (crdt.Content, *conversation.File, int) {
+	c, spans, err := w.f.Blame(node)
+	if err != nil || c.Object != nil {
+		return c, nil, -1
+	}
+	conv := conversation.Parse(c.Text)
+	if last := conv.Last(); last < 0 || conv.Turns[last].Role != conversation.Model {
+		return c, conv, -1
+	}
+	for _, a := range attribute(c.Text, conv, latest(conv), spans) {
+		q := conv.Question(a.turn)
+		if q < 0 || conv.Text(q) != ask.Text || !conv.Complete(q) {
+			continue
+		}
+		if was := w.questionOf(node, a); was != "" && was != ask.Text {
+			return c, conv, q
+		}
+	}
+	return c, conv, -1
+}
+
 // attribute finds out who wrote the answers. Those that people typed are left out.
 func attribute(text string, conv *conversation.File, turns []int, spans []crdt.Span) (out []given) {
 	at, k := 0, 0

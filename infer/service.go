@@ -33,6 +33,10 @@ type Options struct {
 	// saved a file. nil: every local change of unknown origin is one.
 	Saved func(origin any) bool
 
+	// Blind tells whether such a save took the place of what its writer had not
+	// read: then it asks what it says, asked before or not. nil: none does.
+	Blind func(origin any) bool
+
 	// System is what a model is told first where the conversation does not say.
 	System string
 
@@ -126,6 +130,9 @@ func (s *Service) Close() error {
 	folders := s.folders
 	s.folders = map[crdt.FolderID]*watcher{}
 	s.mu.Unlock()
+	for _, w := range folders {
+		w.f.Told() // what was saved last is noted, and asked at the next start
+	}
 	s.cancel(errClosing)
 	for _, w := range folders {
 		w.close()

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type watcher struct {
 	wake  chan struct{}
 
 	files   map[crdt.NodeID]*file
+	noted   int // questions that wait, as they were noted last
 	waiters map[*waiter]struct{}
 }
 
@@ -53,6 +55,7 @@ func watch(s *Service, f *crdt.Folder) *watcher {
 		}
 	})
 	w.do(w.markCutOff)
+	w.do(w.remember)
 	w.done.Go(func() {
 		defer cancel()
 		w.run()
@@ -83,6 +86,7 @@ func (w *watcher) run() {
 	for {
 		select {
 		case <-w.ctx.Done():
+			w.handed() // what was saved last is asked at the next start
 			for _, f := range w.files {
 				if f.job != nil {
 					f.job.wait()
@@ -93,19 +97,24 @@ func (w *watcher) run() {
 		case <-w.wake:
 		case <-timer.C:
 		}
-		w.mu.Lock()
-		queue := w.queue
-		w.queue = nil
-		w.mu.Unlock()
-		for _, fn := range queue {
-			fn()
-		}
+		w.handed()
 		w.fire(time.Now())
 		w.answerWaiters()
 		for _, f := range w.files {
 			w.forget(f)
 		}
 		timer.Reset(w.next(time.Now()))
+	}
+}
+
+// handed runs what others handed to the watcher.
+func (w *watcher) handed() {
+	w.mu.Lock()
+	queue := w.queue
+	w.queue = nil
+	w.mu.Unlock()
+	for _, fn := range queue {
+		fn()
 	}
 }
 
@@ -166,14 +175,18 @@ func (w *watcher) hear(n crdt.Notice) {
 			continue
 		}
 		if c.Saved != nil && w.s.saved(n) {
-			w.save(f, c)
+			w.save(f, c, w.s.o.Blind != nil && w.s.o.Blind(n.Origin))
 		}
 	}
 }
 
-// save looks at what a program of this device saved.
-func (w *watcher) save(f *file, c crdt.Change) {
-	before, err := w.f.ContentAt(c.Node, c.Base)
+// save looks at what a program of this device saved, blindly or having read c.Base.
+func (w *watcher) save(f *file, c crdt.Change, blind bool) {
+	var before crdt.Content
+	var err error
+	if !blind {
+		before, err = w.f.ContentAt(c.Node, c.Base)
+	}
 	if err != nil {
 		w.s.log.Warn("read what a save was made from", "path", w.f.Path(c.Node), "err", err)
 		return
@@ -184,6 +197,7 @@ func (w *watcher) save(f *file, c crdt.Change) {
 	}
 	if ask, ok := conversation.Asked(before.Text, after.Text); ok {
 		f.asked, f.due = &ask, time.Now().Add(w.s.timing.quiet)
+		w.note()
 	}
 }
 
@@ -210,6 +224,9 @@ func (w *watcher) fire(now time.Time) {
 	for _, f := range due {
 		w.ask(f, now)
 	}
+	if len(due) > 0 && !slices.ContainsFunc(due, func(f *file) bool { return f.job != nil }) {
+		w.note() // else once the answers stand
+	}
 }
 
 // putOff leaves the questions of many files that were saved at once for a
@@ -232,6 +249,7 @@ func (w *watcher) putOff() {
 	if err != nil {
 		w.s.log.Warn("put off questions", "err", err)
 	}
+	w.note()
 }
 
 // ask answers the question that a save asked, if it still stands there.
@@ -246,11 +264,16 @@ func (w *watcher) ask(f *file, now time.Time) {
 	conv := conversation.Parse(c.Text)
 	turn := conv.Find(ask)
 	if turn < 0 {
+		c, conv, turn = w.unseen(f.node, ask)
+	}
+	if turn < 0 && conv != nil {
 		// Somebody else has a part in it now, or has changed it.
 		last := conv.Last()
 		if last >= 0 && conv.Turns[last].Role == conversation.Person && conv.Complete(last) {
 			f.asked, f.due = &conversation.Ask{Text: conv.Text(last)}, now.Add(w.s.timing.quiet)
 		}
+	}
+	if turn < 0 {
 		return
 	}
 	w.start(f, answerTurn(c, conv, turn), false)
@@ -262,6 +285,7 @@ func (w *watcher) start(f *file, p plan, own bool) {
 	f.job = newJob(w, f.node, p)
 	f.job.start(func() {
 		f.job = nil
+		w.note()
 		f.check = time.Now().Add(w.s.timing.settle)
 		if f.asked != nil && f.due.Before(time.Now()) {
 			f.due = time.Now()

@@ -4,6 +4,7 @@ package ask
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +59,7 @@ func mounted(t *testing.T) *device {
 	d.engine.Answer = func(engine.Request) enginetest.Script {
 		return enginetest.Script{Pieces: []string{"The ", "answer."}, Gap: 60 * time.Millisecond}
 	}
-	d.s = infer.New(h, d.engine, infer.Options{Saved: fs.Saved})
+	d.s = infer.New(h, d.engine, infer.Options{Saved: fs.Saved, Blind: fs.Blind})
 	if err := d.s.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +122,30 @@ func TestShell(t *testing.T) {
 	d.until("q.ask", func(s string) bool { return s == "What is it?"+answer+"And why?"+answer })
 	if n := len(d.engine.Requests()); n != 2 {
 		t.Errorf("%d questions", n)
+	}
+}
+
+// A shell that overwrites a question which it wrote before asks what it says now, also
+// if that is the same: it has not read the answer.
+func TestOverwrite(t *testing.T) {
+	d := mounted(t)
+	shell := exec.Command("sh")
+	shell.Dir = d.point
+	in, err := shell.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i, q := range []string{"slowly", "ok", "slowly", "slowly"} {
+		if _, err := io.WriteString(in, "echo "+q+" >q.ask\n"); err != nil {
+			t.Fatal(err)
+		}
+		d.until("q.ask", func(s string) bool { return len(d.engine.Requests()) == i+1 && s == q+answer })
+	}
+	if err := errors.Join(in.Close(), shell.Wait()); err != nil {
+		t.Error(err)
 	}
 }
 
