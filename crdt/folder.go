@@ -185,10 +185,6 @@ func (f *Folder) Home() *Home { return f.home }
 // goroutine. The caller ends it with the function that it gets.
 func (f *Folder) Subscribe(fn func(Notice)) (cancel func()) { return f.subscribe(fn) }
 
-// Told returns when every subscriber has heard of the changes made before. A
-// subscriber must not call it.
-func (f *Folder) Told() { f.heard() }
-
 // deviceName names a device to people. It runs under mu.
 func (f *Folder) deviceName(d Device) string {
 	if m := f.members[d]; m.name != "" {

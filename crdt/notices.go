@@ -13,8 +13,6 @@ type notices struct {
 	cond   *sync.Cond
 	queue  []Notice // one with a fence is for nobody
 	subs   []*subscriber
-	posted uint64 // how many notices there were
-	told   uint64 // of these, how many every subscriber has heard
 	closed bool
 	done   sync.WaitGroup
 }
@@ -35,17 +33,7 @@ func (n *notices) post(x Notice) {
 		return
 	}
 	n.queue = append(n.queue, x)
-	n.posted++
-	n.cond.Broadcast()
-}
-
-// heard returns when what was posted before has been heard.
-func (n *notices) heard() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for last := n.posted; n.told < last && !n.closed; {
-		n.cond.Wait()
-	}
+	n.cond.Signal()
 }
 
 // Told calls fn once all subscribers have heard of what happened until now, from the goroutine
@@ -78,7 +66,7 @@ func (n *notices) subscribe(fn func(Notice)) func() {
 func (n *notices) stop() {
 	n.mu.Lock()
 	n.closed = true
-	n.cond.Broadcast()
+	n.cond.Signal()
 	n.mu.Unlock()
 	n.done.Wait()
 }
@@ -105,9 +93,5 @@ func (n *notices) run() {
 				s.fn(x)
 			}
 		}
-		n.mu.Lock()
-		n.told += uint64(len(batch))
-		n.cond.Broadcast()
-		n.mu.Unlock()
 	}
 }

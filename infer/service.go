@@ -131,7 +131,10 @@ func (s *Service) Close() error {
 	s.folders = map[crdt.FolderID]*watcher{}
 	s.mu.Unlock()
 	for _, w := range folders {
-		w.f.Told() // what was saved last is noted, and asked at the next start
+		// What was saved last is noted, and asked at the next start.
+		told := make(chan struct{})
+		w.f.Told(func() { close(told) })
+		<-told
 	}
 	s.cancel(errClosing)
 	for _, w := range folders {
