@@ -69,7 +69,7 @@ bench-folder: build
 
 # Answers against the same library called directly, and what they cost the mount.
 bench-ask: setup-test models build
-	$(GO) test -run '^$$' -bench Decode -benchtime 1x ./infer/engine/llama
+	$(GO) test -run '^$$' -bench Engine -benchtime 3x ./infer/engine/llama
 	$(GO) test -run '^$$' -bench Ask -benchtime 1x ./integration
 
 clean:

@@ -67,7 +67,7 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 		return current.Version, nil
 	}
 	b := fs.base(node, s, c)
-	o := &origin{fs: fs, blind: b.replaced}
+	o := &origin{fs: fs, blind: b.note == replaced}
 	if fs.asksAnew(node, s) {
 		b, o.blind = base{version: s.Base}, true
 	}

@@ -1,65 +1,197 @@
 package integration
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/infer/engine/llama/llamatest"
 	"github.com/sheaf-fs/sheaf/infer/model/modeltest"
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
 
-// BenchmarkAsk reports, for the embedded model on a mount: from the close of the file to
-// the first words in it, with the second of quiet; and the median of saves to another file
-// while nothing and while the model runs.
+// benchRounds is how often each is measured.
+const benchRounds = 5
+
+func millis(d time.Duration) float64 { return float64(d) / 1e6 }
+
+func middle(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// BenchmarkAsk reports what an answer in a file on a mount costs beyond the same library
+// called directly with the same model, prompt, threads and priority; how soon it ends
+// when it is deleted; and what a running model costs a save. One thread computes.
 func BenchmarkAsk(b *testing.B) {
 	dir := modeltest.Store(b).Dir()
 	a := rig.NewDevice(b, "a", nil)
-	a.Env = append(a.Env, "SHEAF_MODELS="+dir, "SHEAF_SERVERS=off")
+	a.Env = append(a.Env, "SHEAF_MODELS="+dir, "SHEAF_SERVERS=off", "SHEAF_THREADS=1")
 	a.Init()
-	// One shell makes all saves, and says how long they took.
-	saves := func() time.Duration {
-		var ns []time.Duration
-		out := a.Shell(`for i in $(seq 100); do s=$(date +%s%N); echo $i >other.md; e=$(date +%s%N); echo $((e-s)); done`)
-		for f := range strings.FieldsSeq(out) {
-			d, err := time.ParseDuration(f + "ns")
-			if err != nil {
-				b.Fatal(err)
-			}
-			ns = append(ns, d)
-		}
-		slices.Sort(ns)
-		return ns[len(ns)/2]
-	}
-	n := 0
-	for b.Loop() {
-		n++
-		warm := fmt.Sprintf("warm%d.ask", n)
-		a.Write(warm, "---\nmax_tokens: 2\n---\nWhat?\n")
-		rig.UntilIn(b, answerWithin, "the model is loaded", func() error { return whole(a, warm) })
-		idle := saves()
+	raw := llamatest.Load(b, 8192, 1, 5)
+	a.Write("warm.ask", "---\nmax_tokens: 2\n---\nWhat?\n")
+	rig.UntilIn(b, answerWithin, "the model is loaded", func() error { return whole(a, "warm.ask") })
 
-		name := fmt.Sprintf("q%d.ask", n)
-		a.Write(name, "---\ntemperature: 0\nmax_tokens: 400\n---\nCount from one to a hundred, in words, and explain each number.\n")
-		began := time.Now()
-		rig.UntilIn(b, answerWithin, "words", func() error {
-			text, err := a.Read(name)
-			if err == nil && !strings.Contains(text, ": answering)") {
-				err = whole(a, name)
+	b.Run("first", func(b *testing.B) {
+		for b.Loop() {
+			var over, follow []time.Duration
+			for i := range benchRounds {
+				first, next := benchTurns(b, a, raw, i)
+				over, follow = append(over, first), append(follow, next)
 			}
-			return err
-		})
-		b.ReportMetric(float64(time.Since(began).Milliseconds()), "close-to-words-ms")
-		busy := saves()
-		if whole(a, name) == nil {
-			b.Log("the answer ended before the saves did")
+			b.ReportMetric(millis(middle(over)), "first-ms-over-raw")
+			b.ReportMetric(millis(middle(follow)), "follow-up-ms-over-raw")
 		}
-		b.ReportMetric(float64(idle.Microseconds()), "save-idle-us")
-		b.ReportMetric(float64(busy.Microseconds()), "save-busy-us")
-		b.ReportMetric(float64(busy)/float64(idle), "save-ratio")
+	})
+	b.Run("cancel", func(b *testing.B) {
+		for b.Loop() {
+			var prompt, answer []time.Duration
+			for i := range benchRounds {
+				prompt = append(prompt, benchDelete(b, a, fmt.Sprintf("p%d.ask", i), strings.Repeat("Other text entirely. ", 600), "reading"))
+				answer = append(answer, benchDelete(b, a, fmt.Sprintf("a%d.ask", i), "Count from one to a hundred, in words.", "answering"))
+			}
+			b.ReportMetric(millis(middle(prompt)), "in-prompt-ms")
+			b.ReportMetric(millis(middle(answer)), "in-answer-ms")
+		}
+	})
+	b.Run("save", func(b *testing.B) {
+		for b.Loop() {
+			idle := saveTimes(b, a)
+			a.Write("long.ask", "---\ntemperature: 0\nmax_tokens: 400\n---\nCount from one to a hundred, in words, and explain each number.\n")
+			words(b, a, "long.ask")
+			busy := saveTimes(b, a)
+			if whole(a, "long.ask") == nil {
+				b.Log("the answer ended before the saves did")
+			}
+			b.ReportMetric(float64(idle.Microseconds()), "idle-us")
+			b.ReportMetric(float64(busy.Microseconds()), "busy-us")
+			b.ReportMetric(float64(busy)/float64(idle), "ratio")
+		}
+	})
+}
+
+// quietTime is how long a question is unchanged before it is asked.
+const quietTime = time.Second
+
+// benchTurns asks a question and another one below the answer. It returns what the first
+// words of each took after the file's close, less the second of quiet and less what the
+// library takes for them: for the second, for those tokens alone that are new.
+func benchTurns(b *testing.B, a *rig.Device, raw *llamatest.Direct, i int) (first, next time.Duration) {
+	name := fmt.Sprintf("q%d.ask", i)
+	system := fmt.Sprintf("Round %d. Answer briefly.", i)
+	question := strings.Repeat("The keeper lit the lamp and wrote into his book. ", 10) + "What did he write?"
+	const more = "And why did he write it?"
+
+	put(b, a, name, fmt.Sprintf("---\nsystem: %s\ntemperature: 0\nmax_tokens: 30\n---\n%s\n", system, question))
+	first = words(b, a, name) - quietTime
+	rig.UntilIn(b, answerWithin, "the answer", func() error { return whole(a, name) })
+	text, err := a.Read(name)
+	if err != nil {
+		b.Fatal(err)
 	}
+	_, answer, _ := strings.Cut(text, "## Model (smollm2-135m on a)\n\n")
+	answer, _, _ = strings.Cut(answer, "\n\n> sheaf:")
+	answer, _, _ = strings.Cut(answer, "\n\n## You")
+	put(b, a, name, text+more+"\n")
+	next = words(b, a, name) - quietTime
+	rig.UntilIn(b, answerWithin, "the second answer", func() error {
+		if s, err := a.Read(name); err != nil || strings.Count(s, "## Model (smollm2-135m on a)\n") != 2 {
+			return fmt.Errorf("%w, %q", err, s)
+		}
+		return nil
+	})
+
+	prompt := raw.Prompt(system, question)
+	direct, _ := raw.Answer(prompt, 0, 1)
+	first -= direct
+	whole := raw.Prompt(system, question, answer, more)
+	known := llamatest.Common(whole, raw.Prompt(system, question, answer))
+	raw.Answer(whole[:known], llamatest.Common(whole, prompt), 1)
+	direct, _ = raw.Answer(whole, known, 1)
+	return first, next - direct
+}
+
+// put writes a file in place.
+func put(b *testing.B, d *rig.Device, rel, text string) {
+	b.Helper()
+	if err := os.WriteFile(d.Path(rel), []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// words waits for the first words of an answer, and returns how long it took.
+func words(b *testing.B, d *rig.Device, rel string) time.Duration {
+	b.Helper()
+	began := time.Now()
+	rig.UntilIn(b, answerWithin, "the first words", func() error {
+		for range 50 { // looked at each millisecond
+			text, err := os.ReadFile(d.Path(rel))
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(text), ": answering)") {
+				return nil
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return errNotYet
+	})
+	return time.Since(began)
+}
+
+var errNotYet = errors.New("not yet")
+
+// benchDelete asks, empties the file once the answer is in a state, and returns how long it
+// took until the answer had ended.
+func benchDelete(b *testing.B, a *rig.Device, rel, question, state string) time.Duration {
+	put(b, a, rel, "---\ntemperature: 0\nmax_tokens: 400\n---\n"+question+"\n")
+	rig.UntilIn(b, answerWithin, rel+" is "+state, func() error {
+		for range 50 {
+			if text, err := os.ReadFile(a.Path(rel)); err != nil || strings.Contains(string(text), ": "+state) {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return errNotYet
+	})
+	put(b, a, rel, "\n")
+	began := time.Now()
+	rig.UntilIn(b, answerWithin, rel+" is cancelled", func() error {
+		value := make([]byte, 64)
+		for range 50 {
+			n, err := unix.Getxattr(a.Path(rel), "user.sheaf.ask", value)
+			if err == nil && string(value[:n]) == "cancelled" {
+				return nil
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return errNotYet
+	})
+	return time.Since(began)
+}
+
+// saveTimes is the median of a hundred saves by one shell, which says how long they took.
+func saveTimes(b *testing.B, d *rig.Device) time.Duration {
+	var took []time.Duration
+	out := d.Shell(`for i in $(seq 100); do s=$(date +%s%N); echo $i >other.md; e=$(date +%s%N); echo $((e-s)); done`)
+	for f := range strings.FieldsSeq(out) {
+		t, err := time.ParseDuration(f + "ns")
+		if err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, t)
+	}
+	return middle(took)
 }
 
 // whole tells why a file has no whole answer.
@@ -69,4 +201,65 @@ func whole(d *rig.Device, rel string) error {
 		err = fmt.Errorf("it has: %q", text)
 	}
 	return err
+}
+
+// BenchmarkAskElsewhere reports how long after it was sampled a token is seen in the mount
+// of the other device. What samples is a server of this process, which knows when it did.
+func BenchmarkAskElsewhere(b *testing.B) {
+	const tokens = 150
+	var mu sync.Mutex
+	sampled := make([]time.Time, tokens)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, `{"object":"list","data":[{"id":"clock"}]}`)
+	})
+	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := range tokens {
+			time.Sleep(10 * time.Millisecond)
+			text, _ := json.Marshal(fmt.Sprintf("t%d. ", i))
+			mu.Lock()
+			sampled[i] = time.Now()
+			mu.Unlock()
+			fmt.Fprintf(w, "data: {\"choices\":[{\"delta\":{\"content\":%s}}]}\n\n", text)
+			w.(http.Flusher).Flush()
+		}
+		fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &http.Server{Handler: mux}
+	go s.Serve(l)
+	defer s.Close()
+	a, far := rig.NewDevice(b, "a", nil), rig.NewDevice(b, "b", nil)
+	a.Init()
+	far.Join(a.Invite())
+	a.Sheaf("model", "use", l.Addr().String())
+	for n := 0; b.Loop(); n++ {
+		name := fmt.Sprintf("q%d.ask", n)
+		put(b, a, name, "What time is it?\n")
+		seen := make([]time.Duration, 0, tokens)
+		rig.UntilIn(b, answerWithin, "every token", func() error {
+			for range 50 {
+				text, err := os.ReadFile(far.Path(name))
+				now := time.Now()
+				for err == nil && len(seen) < tokens && strings.Contains(string(text), fmt.Sprintf("t%d.", len(seen))) {
+					mu.Lock()
+					seen = append(seen, now.Sub(sampled[len(seen)]))
+					mu.Unlock()
+				}
+				if len(seen) == tokens {
+					return nil
+				}
+				time.Sleep(time.Millisecond)
+			}
+			return errNotYet
+		})
+		slices.Sort(seen)
+		b.ReportMetric(millis(seen[tokens/2]), "median-ms")
+		b.ReportMetric(millis(seen[tokens*95/100]), "p95-ms")
+		b.ReportMetric(millis(seen[tokens-1]), "max-ms")
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/engine/choose"
@@ -78,6 +80,16 @@ func Detect(ctx context.Context) []engine.Engine {
 	return server.Detect(ctx, 0, server.Options{})
 }
 
+// threads is how many the embedded engine computes with: $SHEAF_THREADS, else (0) as many
+// as there are cores that nobody else uses.
+func threads() int {
+	n, err := strconv.Atoi(os.Getenv("SHEAF_THREADS"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return min(n, runtime.NumCPU())
+}
+
 // models are the models that this device can ask.
 func models(home string) *choose.Engine {
 	dir := ModelsDir(home)
@@ -88,7 +100,7 @@ func models(home string) *choose.Engine {
 			return server.Open(ctx, s.Address, server.Options{Key: s.Key})
 		},
 		Detect:    Detect,
-		Embedded:  store.Engine(llama.Options{}),
+		Embedded:  store.Engine(llama.Options{Threads: threads()}),
 		Preferred: store.Decided,
 	})
 }

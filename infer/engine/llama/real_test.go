@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +12,6 @@ import (
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/engine/enginetest"
 	"github.com/sheaf-fs/sheaf/infer/engine/llama"
-	"github.com/sheaf-fs/sheaf/infer/engine/llama/internal/native"
 	"github.com/sheaf-fs/sheaf/infer/model/modeltest"
 )
 
@@ -180,98 +177,4 @@ func TestRealLibraryRefusesWhatIsNoModel(t *testing.T) {
 	if _, err := e.Open(t.Context(), ""); !errors.Is(err, engine.ErrNoEngine) {
 		t.Error(err)
 	}
-}
-
-// BenchmarkDecode compares an answer through the engine with the same library
-// called directly, in turns, on the same prompt, model and threads.
-func BenchmarkDecode(b *testing.B) {
-	e := realEngine(b, llama.Options{Context: 1024, Nice: -1})
-	s := open(b, e)
-	store := modeltest.Store(b)
-	lib, err := store.Library()
-	if err != nil {
-		b.Fatal(err)
-	}
-	list, err := store.List()
-	if err != nil {
-		b.Fatal(err)
-	}
-	path := ""
-	for _, i := range list {
-		if i.Chosen {
-			path = i.Path
-		}
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	raw, err := native.Load(native.Config{Library: lib, Model: path, Context: 1024, Threads: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	const tokens = 64
-	question := "Tell me a long story about a lighthouse."
-	rendered, _ := raw.Render([]native.Message{{Role: "user", Text: question}})
-	var prompt []int32
-	for rest := rendered; rest != ""; {
-		at, control := len(rest), native.Control{}
-		for _, c := range raw.Controls() {
-			if i := strings.Index(rest, c.Text); i >= 0 && i < at {
-				at, control = i, c
-			}
-		}
-		prompt = append(prompt, raw.Tokenize(rest[:at])...)
-		if control.Text != "" {
-			prompt = append(prompt, control.ID)
-		}
-		rest = rest[at+len(control.Text):]
-	}
-	var rawTokens, tokensHere []time.Duration
-	direct := func() (first time.Duration) {
-		start := time.Now()
-		raw.Rewind(0)
-		raw.Abortable(false)
-		if err := raw.Eval(prompt); err != nil {
-			b.Fatal(err)
-		}
-		raw.Sampling(0, 0)
-		id, err := raw.Sample()
-		last := time.Now()
-		first = last.Sub(start)
-		for i := 1; i < tokens && err == nil; i++ {
-			if err = raw.Eval([]int32{id}); err == nil {
-				id, err = raw.Sample()
-			}
-			rawTokens = append(rawTokens, time.Since(last))
-			last = time.Now()
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-		return first
-	}
-	var rawFirst, first []time.Duration
-	for b.Loop() {
-		rawFirst = append(rawFirst, direct())
-		var last time.Time
-		st, err := s.Generate(context.Background(), engine.Request{Turns: user(question), MaxTokens: tokens, Cold: true}, func(string) error {
-			if now := time.Now(); last.IsZero() {
-				last = now
-			} else {
-				tokensHere, last = append(tokensHere, now.Sub(last)), now
-			}
-			return nil
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		first = append(first, st.FirstPiece)
-		if st.PromptTokens != len(prompt) {
-			b.Fatalf("%d tokens of prompt, %d directly", st.PromptTokens, len(prompt))
-		}
-	}
-	// The quarter that other programs disturbed least says what the two cost.
-	quick := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/4] }
-	b.ReportMetric(float64(quick(rawTokens))/float64(quick(tokensHere)), "of-raw-decode")
-	b.ReportMetric(1/quick(tokensHere).Seconds(), "tokens/s")
-	b.ReportMetric(float64(quick(first)-quick(rawFirst))/1e6, "first-byte-ms-over-raw")
 }
