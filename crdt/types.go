@@ -57,6 +57,7 @@ type Info struct {
 	Target  string  // of a symlink
 	Version Version // of a file's content
 	Object  *Object // nil for a text
+	Dirs    int     // how many directories a directory shows
 	Alt     bool    // a version shown beside the one under the name: read only
 }
 

@@ -79,12 +79,12 @@ func (fs *filesystem) setAttr(n *inode, in *fuse.SetAttrIn) fuse.Status {
 	}
 	uid, setUID := in.GetUID()
 	gid, setGID := in.GetGID()
-	if setUID && uid != fs.owner.Uid || setGID && gid != fs.owner.Gid {
-		// Owners are this device's: everything belongs to who mounted the folder.
-		return fuse.EPERM
-	}
 	mode, setMode := in.GetMode()
 	mtime, setMtime := in.GetMTime()
+	atime, setAtime := in.GetATime()
+	if setAtime {
+		n.atime, n.touch = atime, time.Now()
+	}
 	if setMode || setMtime {
 		if err := fs.change(n, setMode, mode, setMtime, mtime); err != nil {
 			return status(err)
@@ -92,6 +92,9 @@ func (fs *filesystem) setAttr(n *inode, in *fuse.SetAttrIn) fuse.Status {
 		n.touch = time.Now()
 	}
 	if setUID || setGID {
+		if err := fs.chown(n, uid, setUID, gid, setGID); err != nil {
+			return status(err)
+		}
 		n.touch = time.Now()
 	}
 	size, setSize := in.GetSize()
@@ -104,6 +107,27 @@ func (fs *filesystem) setAttr(n *inode, in *fuse.SetAttrIn) fuse.Status {
 	return status(fs.resize(n, in, int64(size)))
 }
 
+// chown gives a file to another owner of this device; the kernel has checked
+// that the caller may. The caller holds in.mu.
+func (fs *filesystem) chown(n *inode, uid uint32, setUID bool, gid uint32, setGID bool) error {
+	if setUID {
+		n.owner.Uid = uid
+	}
+	if setGID {
+		n.owner.Gid = gid
+	}
+	switch {
+	case n.special != nil:
+		return fs.keepSpecial(n)
+	case !n.bound && n.sess != nil:
+		fs.place(n, &n.sess.record)
+		return fs.journal.put(n.sess.record)
+	case !n.bound, n.gone:
+		return nil
+	}
+	return fs.keepOwner(n)
+}
+
 // change sets mode and time of a node or a file to be.
 func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool, mtime time.Time) error {
 	if setMtime {
@@ -112,7 +136,13 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 			n.sess.mtime = mtime
 		}
 	}
-	if n.gone {
+	switch {
+	case n.special != nil:
+		if setMode {
+			n.special.Mode = n.special.Mode&syscall.S_IFMT | mode&0o7777
+		}
+		return fs.keepSpecial(n)
+	case n.gone && n.bound:
 		return nil
 	}
 	if !n.bound {

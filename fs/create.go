@@ -21,7 +21,7 @@ func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name str
 			return fs.local.Create(cancel, in, name, out)
 		}, &out.EntryOut)
 	}
-	n, made, st := fs.create(in.NodeId, in.Pid, name, in.Mode, in.Flags&syscall.O_EXCL != 0, &out.EntryOut)
+	n, made, st := fs.create(&in.InHeader, name, in.Mode, in.Flags&syscall.O_EXCL != 0, &out.EntryOut)
 	if !st.Ok() {
 		return st
 	}
@@ -39,7 +39,7 @@ func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name str
 	return fuse.OK
 }
 
-// Mknod implements fuse.RawFileSystem, for ordinary files.
+// Mknod implements fuse.RawFileSystem.
 func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	if toLocal(&in.InHeader) {
 		return fs.localEntry(fs.local.Mknod(cancel, in, name, out), out)
@@ -51,9 +51,9 @@ func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name strin
 		}, out)
 	}
 	if in.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return fuse.EPERM
+		return fs.mknodSpecial(in, name, out)
 	}
-	n, _, st := fs.create(in.NodeId, in.Pid, name, in.Mode, true, out)
+	n, _, st := fs.create(&in.InHeader, name, in.Mode, true, out)
 	if st.Ok() && n != nil {
 		n.mu.Lock()
 		if n.sess != nil {
@@ -67,23 +67,24 @@ func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name strin
 
 // create makes a file, or finds the one there if it need not be new. It returns
 // no inode to the guardian, who was only to make a name known.
-func (fs *filesystem) create(dirID uint64, tid uint32, name string, mode uint32, excl bool, out *fuse.EntryOut) (n *inode, made bool, st fuse.Status) {
+func (fs *filesystem) create(h *fuse.InHeader, name string, mode uint32, excl bool, out *fuse.EntryOut) (n *inode, made bool, st fuse.Status) {
 	if st := checkName(name); !st.Ok() {
 		return nil, false, st
 	}
-	who := fs.resolver.see(tid, true, nil)
+	who := fs.resolver.see(h.Pid, true, nil)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	dir, st := fs.directory(dirID)
+	dir, st := fs.directory(h.NodeId)
 	if !st.Ok() {
 		return nil, false, st
 	}
-	if fs.expected(tid, dir, name) {
+	if fs.expected(h.Pid, dir, name) {
 		return nil, false, fs.hand(dir, name, out)
 	}
+	owner, _ := fs.newOwner(dir, h.Owner)
 	if w := fs.waits[at(dir, name)]; w != nil && fs.over[at(dir, name)] == nil && w.in.kind == crdt.File {
 		if w.by.related(who) {
-			n, err := fs.revive(w, who, mode)
+			n, err := fs.revive(w, who, mode, owner)
 			if err != nil {
 				return nil, false, status(err)
 			}
@@ -101,7 +102,7 @@ func (fs *filesystem) create(dirID uint64, tid uint32, name string, mode uint32,
 		return n, false, fs.entry(n, out)
 	}
 	now := time.Now()
-	n = fs.add(&inode{kind: crdt.File})
+	n = fs.add(&inode{kind: crdt.File, owner: owner})
 	n.mu.Lock()
 	n.draft.mode = mode & 0o7777
 	n.loaded, n.mtime = true, now

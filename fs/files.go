@@ -62,8 +62,11 @@ func (fs *filesystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Op
 }
 
 func (fs *filesystem) openInode(n *inode, flags, tid uint32, out *fuse.OpenOut) fuse.Status {
-	if n.kind == crdt.Dir {
+	switch n.kind {
+	case crdt.Dir:
 		return fuse.EISDIR
+	case special:
+		return fuse.Status(syscall.ENXIO) // the kernel opens these itself
 	}
 	h := &handle{in: n, flags: flags, poke: fs.isPoke(tid)}
 	st := fs.openView(h, tid, out)

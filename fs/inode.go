@@ -24,17 +24,21 @@ type inode struct {
 	handles int
 
 	// Read under filesystem.mu or mu, written under both.
-	node   crdt.NodeID
-	bound  bool   // node is valid
-	parent *inode // place while not bound, or while a rename waits
-	name   string
-	gone   bool // removed: open handles go on with its bytes
+	node    crdt.NodeID
+	bound   bool   // node is valid
+	parent  *inode // place while not bound, or while a rename waits
+	name    string
+	gone    bool // removed: open handles go on with its bytes
+	owner   fuse.Owner
+	unnamed bool    // made without a name, which it may be given
+	special *record // of a pipe, socket or device
 
 	crossed bool // gone to be of this device: the kernel is to look its name up again
 
 	mu sync.Mutex
 	view
 	draft draft
+	atime time.Time // as set by utimens; the mount keeps no times of reading
 	touch time.Time // last change of names in a directory, of attributes of a file
 }
 
@@ -60,6 +64,9 @@ func (fs *filesystem) bind(in *inode, node crdt.NodeID) {
 	in.node, in.bound = node, true
 	in.parent, in.name = nil, ""
 	fs.nodes[key(node, nil)] = in
+	if err := fs.keepOwner(in); err != nil {
+		fs.log.Error("keep the owner of a file", "path", fs.folder.Path(node), "err", err)
+	}
 }
 
 // unbind takes the node from the inode. The caller holds filesystem.mu and in.mu.
@@ -122,6 +129,7 @@ func (fs *filesystem) inodeFor(info crdt.Info) *inode {
 		return in
 	}
 	in := fs.add(&inode{kind: info.Kind, alt: alt, node: info.Node, bound: true, ino: fs.inoFor(info.Node, alt)})
+	fs.loadOwner(in)
 	fs.nodes[k] = in
 	return in
 }
@@ -181,8 +189,12 @@ func (fs *filesystem) release(in *inode) {
 func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 	out.Ino = in.ino
 	out.Nlink = 1 // never 0: an entry's invalidation would look like DELETE_SELF to watchers
-	out.Owner = fs.owner
+	out.Owner = in.owner
 	out.Blksize = 4096
+	if in.special != nil {
+		fs.specialAttr(in, out)
+		return fuse.OK
+	}
 	if in.draftOnly() {
 		out.Mode = syscall.S_IFREG | in.draft.mode
 		size, mtime := in.sizeAndTime(crdt.Info{})
@@ -203,7 +215,7 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 	switch in.kind {
 	case crdt.Dir:
 		out.Mode |= syscall.S_IFDIR
-		out.Nlink = 2
+		out.Nlink = 2 + uint32(info.Dirs)
 		mtime := info.Mtime
 		if in.touch.After(mtime) {
 			mtime = in.touch
@@ -227,7 +239,7 @@ func (in *inode) draftOnly() bool { return !in.bound }
 
 func (fs *filesystem) fill(in *inode, out *fuse.Attr, size int64, mtime time.Time) {
 	ctime := mtime
-	if in.touch.After(ctime) {
+	if in.touch.After(ctime) || !in.touch.IsZero() && mtime.After(time.Now()) {
 		ctime = in.touch
 	}
 	if mtime.IsZero() {
@@ -236,7 +248,11 @@ func (fs *filesystem) fill(in *inode, out *fuse.Attr, size int64, mtime time.Tim
 	in.told = size
 	out.Size = uint64(size)
 	out.Blocks = uint64(size+511) / 512
-	out.SetTimes(&mtime, &mtime, &ctime)
+	atime := mtime
+	if !in.atime.IsZero() {
+		atime = in.atime
+	}
+	out.SetTimes(&atime, &mtime, &ctime)
 }
 
 // forever is how long the kernel may keep what it was told; changes are announced.

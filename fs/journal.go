@@ -37,6 +37,11 @@ type record struct {
 	Synced bool `cbor:"12,keyasint,omitempty"`
 	// Mark names the count of appended bytes that are in the folder already.
 	Mark uint64 `cbor:"13,keyasint,omitempty"`
+	// Unnamed: the file has no name, and goes with whoever has it open.
+	Unnamed bool `cbor:"14,keyasint,omitempty"`
+	// Owner is whose a new or special file is, if not everybody else's.
+	Owner []byte `cbor:"15,keyasint,omitempty"`
+	Rdev  uint32 `cbor:"16,keyasint,omitempty"`
 }
 
 type recordKind uint8
@@ -45,6 +50,7 @@ const (
 	sessionRecord recordKind = iota + 1
 	moveRecord
 	removeRecord
+	specialRecord // a pipe, socket or device: it stays as long as its name
 )
 
 // journal holds the records of one folder in one append-only file, and the

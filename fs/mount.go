@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,10 @@ type Options struct {
 	Logger  *slog.Logger // nil: nothing is logged
 	Watcher Watcher      // nil: programs that watch files hear nothing of changes from elsewhere
 	Debug   bool         // log every request
+
+	// AllowOther lets other users of this machine in, as far as owners and modes
+	// allow them. Without it they see nothing.
+	AllowOther bool
 
 	// Answer, if not nil, waits until nothing more is being written into the
 	// file at path by what answers questions in it, and returns what it wrote
@@ -54,7 +59,8 @@ type filesystem struct {
 	folder  *crdt.Folder
 	log     *slog.Logger
 	watcher Watcher
-	owner   fuse.Owner
+	owner   fuse.Owner  // of everything that nobody gave another
+	owners  atomic.Bool // somebody did
 	started time.Time
 	server  *fuse.Server
 
@@ -93,7 +99,7 @@ func sessionsDir(h *crdt.Home, f *crdt.Folder) string {
 }
 
 // Mount shows a folder at point, an empty directory. The mount is the calling
-// user's alone, without set-user-ID programs and devices. Recover is to be
+// user's alone unless o says otherwise, without set-user-ID programs and devices. Recover is to be
 // called first.
 func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, error) {
 	if err := checkPoint(point); err != nil {
@@ -160,9 +166,16 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		return nil, err
 	}
 	fs.reads, fs.resolver, fs.queue = newReadTable(), newResolver(), newQueue()
+	mark, err := f.Local(ownersMark)
+	if err != nil {
+		return nil, err
+	}
+	fs.owners.Store(mark != nil)
 	fs.root = fs.add(&inode{kind: crdt.Dir, node: crdt.Root, bound: true, ino: fuse.FUSE_ROOT_ID})
+	fs.loadOwner(fs.root)
 	fs.nodes[key(crdt.Root, nil)] = fs.root
 	fs.showRemains()
+	fs.loadSpecial()
 	return fs, nil
 }
 
@@ -176,6 +189,7 @@ func mountOptions(f *crdt.Folder, o Options) *fuse.MountOptions {
 		MaxBackground:     64,
 		DisableSplice:     true, // pipes are smaller than our requests
 		Debug:             o.Debug,
+		AllowOther:        o.AllowOther,
 		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
 	}
 	return m

@@ -285,6 +285,8 @@ func (fs *filesystem) direntMode(d dirent) (mode uint32, ino uint64) {
 		}
 	}
 	switch kind {
+	case special:
+		return d.in.special.Mode & syscall.S_IFMT, ino
 	case crdt.Dir:
 		return syscall.S_IFDIR, ino
 	case crdt.Symlink:
@@ -330,8 +332,8 @@ func (fs *filesystem) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name strin
 			return fs.local.Mkdir(cancel, in, name, out)
 		}, out)
 	}
-	return fs.make(in.NodeId, in.Pid, name, out, func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error) {
-		return tx.Mkdir(dir, name, in.Mode&0o7777)
+	return fs.make(&in.InHeader, name, out, func(tx *crdt.Tx, dir crdt.NodeID, bits uint32) (crdt.NodeID, error) {
+		return tx.Mkdir(dir, name, in.Mode&0o7777|bits)
 	})
 }
 
@@ -345,23 +347,24 @@ func (fs *filesystem) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, 
 			return fs.local.Symlink(cancel, h, target, name, out)
 		}, out)
 	}
-	return fs.make(h.NodeId, h.Pid, name, out, func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error) {
+	return fs.make(h, name, out, func(tx *crdt.Tx, dir crdt.NodeID, _ uint32) (crdt.NodeID, error) {
 		return tx.Symlink(dir, name, target)
 	})
 }
 
-// make makes a directory or symlink, at once.
-func (fs *filesystem) make(dirID uint64, tid uint32, name string, out *fuse.EntryOut, f func(*crdt.Tx, crdt.NodeID) (crdt.NodeID, error)) fuse.Status {
+// make makes a directory or symlink, at once. f is given the directory, and the
+// mode bits that a directory made in it has besides its own.
+func (fs *filesystem) make(h *fuse.InHeader, name string, out *fuse.EntryOut, f func(tx *crdt.Tx, dir crdt.NodeID, bits uint32) (crdt.NodeID, error)) fuse.Status {
 	if st := checkName(name); !st.Ok() {
 		return st
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	dir, st := fs.directory(dirID)
+	dir, st := fs.directory(h.NodeId)
 	if !st.Ok() {
 		return st
 	}
-	if fs.expected(tid, dir, name) {
+	if fs.expected(h.Pid, dir, name) {
 		return fs.hand(dir, name, out)
 	}
 	if fs.over[at(dir, name)] != nil {
@@ -375,9 +378,10 @@ func (fs *filesystem) make(dirID uint64, tid uint32, name string, out *fuse.Entr
 	if err := fs.bringBack(dir); err != nil {
 		return status(err)
 	}
+	owner, bits := fs.newOwner(dir, h.Owner)
 	var node crdt.NodeID
 	err := fs.update(func(tx *crdt.Tx) (err error) {
-		node, err = f(tx, dir.node)
+		node, err = f(tx, dir.node, bits)
 		return err
 	})
 	if err != nil {
@@ -388,7 +392,12 @@ func (fs *filesystem) make(dirID uint64, tid uint32, name string, out *fuse.Entr
 		return status(err)
 	}
 	fs.touched(dir)
-	return fs.entry(fs.inodeFor(info), out)
+	n := fs.inodeFor(info)
+	n.owner = owner
+	if err := fs.keepOwner(n); err != nil {
+		return status(err)
+	}
+	return fs.entry(n, out)
 }
 
 // touched sets the time of a directory whose names changed.
@@ -412,18 +421,6 @@ func (fs *filesystem) Readlink(cancel <-chan struct{}, h *fuse.InHeader) ([]byte
 		return nil, status(err)
 	}
 	return []byte(info.Target), fuse.OK
-}
-
-// Link implements fuse.RawFileSystem: a folder has no hard links.
-func (fs *filesystem) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	if in.NodeId&in.Oldnodeid&localBit != 0 {
-		in.NodeId, in.Oldnodeid = in.NodeId&^localBit, in.Oldnodeid&^localBit
-		return fs.localEntry(fs.local.Link(cancel, in, name, out), out)
-	}
-	if in.NodeId&localBit != in.Oldnodeid&localBit {
-		return fuse.EXDEV
-	}
-	return fuse.EPERM
 }
 
 // pathOf is where an inode is, for people and for the guardian. The caller

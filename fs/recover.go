@@ -29,6 +29,9 @@ func Recover(h *crdt.Home, f *crdt.Folder) error {
 	var errs []error
 	var done []record
 	for _, r := range j.records() {
+		if r.Kind == specialRecord {
+			continue // nothing of it was begun
+		}
 		if err := fs.recover(r); err != nil {
 			errs = append(errs, fmt.Errorf("recover %s: %w", r.Path, err))
 			continue
@@ -91,6 +94,8 @@ func (fs *filesystem) recover(r record) error {
 	s.size = st.Size
 	var none crdt.NodeID
 	switch {
+	case r.Unnamed:
+		return nil
 	case r.Appended:
 		return fs.recoverAppend(s)
 	case r.Node == none:
@@ -146,7 +151,11 @@ func (fs *filesystem) recoverNew(s *session) error {
 		return fs.setAside(s, "a new file of this name was not yet in the folder, and another one has its name now")
 	}
 	err = fs.folder.Update(func(tx *crdt.Tx) error {
-		_, _, err := tx.Create(s.Parent, s.Name, s.Mode, c)
+		node, _, err := tx.Create(s.Parent, s.Name, s.Mode, c)
+		if err == nil && s.Owner != nil {
+			tx.SetLocal(ownerPrefix+node.String(), s.Owner)
+			tx.SetLocal(ownersMark, []byte{1})
+		}
 		return err
 	})
 	if status(err) == fuse.ENOENT {

@@ -36,6 +36,13 @@ func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name stri
 	if in.kind == crdt.Dir {
 		return fuse.EISDIR
 	}
+	if in.kind == special {
+		if err := fs.dropSpecial(in); err != nil {
+			return status(err)
+		}
+		fs.touched(dir)
+		return fuse.OK
+	}
 	if in.alt != nil {
 		// Of versions that do not merge, the one under the name is chosen.
 		err := fs.update(func(tx *crdt.Tx) error { return tx.Resolve(in.node, in.alt) })
@@ -55,7 +62,15 @@ func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name stri
 	fs.detach(in)
 	in.mu.Lock()
 	if !in.bound {
-		fs.discardSession(in) // a temporary file: nobody else ever hears of it
+		// A temporary file: nobody else ever hears of it.
+		if s := in.sess; s != nil && in.handles > 0 {
+			s.Unnamed = true
+			if err := fs.journal.put(s.record); err != nil {
+				fs.log.Error("remove a new file", "name", name, "err", err)
+			}
+		} else {
+			fs.discardSession(in)
+		}
 		fs.hide(in)
 	}
 	in.mu.Unlock()

@@ -57,6 +57,9 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 		return status(err)
 	}
 	if in.Flags == renameExchange {
+		if dst, err := fs.find(to, newName); src.kind == special || err == nil && dst.kind == special {
+			return fuse.EINVAL
+		}
 		return status(fs.exchange(src, from, oldName, to, newName))
 	}
 	dst, err := fs.find(to, newName)
@@ -111,6 +114,8 @@ func (fs *filesystem) rename(src, from *inode, oldName string, dst, to *inode, n
 		return crdt.ErrNotDir
 	case dst != nil && src.kind != crdt.Dir && dst.kind == crdt.Dir:
 		return crdt.ErrIsDir
+	case src.kind == special, dst != nil && dst.kind == special:
+		return fs.renameSpecial(src, from, oldName, dst, to, newName, who)
 	case src.kind == crdt.Dir:
 		return fs.renameDir(src, dst, to, newName)
 	case dst == nil && w != nil && w.in != src && src.kind == crdt.File && w.in.kind == crdt.File && w.by.related(who):

@@ -150,7 +150,7 @@ func (fs *filesystem) detach(in *inode) {
 			fs.log.Warn("keep a removed file for its readers", "err", err)
 		}
 	}
-	if in.sess != nil && in.writers == 0 {
+	if in.sess != nil && in.handles == 0 {
 		fs.endSession(in)
 	}
 }
@@ -165,7 +165,7 @@ func (fs *filesystem) unbindGone(in *inode) {
 // revive makes a new inode the file of a node whose removal or rename waits.
 // The old inode keeps the old bytes: as a copy under its new name, or only for
 // the handles that are open. The caller holds filesystem.mu.
-func (fs *filesystem) revive(w *waiting, who *caller, mode uint32) (*inode, error) {
+func (fs *filesystem) revive(w *waiting, who *caller, mode uint32, owner fuse.Owner) (*inode, error) {
 	old := w.in
 	old.mu.Lock()
 	err := fs.keepOld(w)
@@ -174,7 +174,7 @@ func (fs *filesystem) revive(w *waiting, who *caller, mode uint32) (*inode, erro
 	if err != nil {
 		return nil, err
 	}
-	n := fs.add(&inode{kind: crdt.File})
+	n := fs.add(&inode{kind: crdt.File, owner: owner})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	fs.forgetWait(w)

@@ -15,6 +15,7 @@ type dir struct {
 	extra  map[string]extra   // shown names that are nobody's own
 	taken  map[string]bool    // own names that extra ones had to avoid
 	live   int                // shown children
+	dirs   int                // of these, directories
 	stale  bool               // extra names are to be assigned again
 
 	creates []*stamp // all creations, sorted
@@ -25,6 +26,14 @@ type dir struct {
 
 	list    []Dirent // as ReadDir returned it, nil: never; changed in place by nobody
 	changed []string // names to look at again
+}
+
+// count notes that a child is shown (1), or is not any more (-1).
+func (d *dir) count(n *node, by int) {
+	d.live += by
+	if n.kind == Dir {
+		d.dirs += by
+	}
 }
 
 // status says whether n is alive, and whether it is shown.
@@ -53,7 +62,7 @@ func (t *Tree) lift(n *node) bool {
 	t.unclaim(n)
 	n.lifted = true
 	if n.shown {
-		n.parent.dir.live--
+		n.parent.dir.count(n, -1)
 		t.refresh(n.parent)
 	}
 	return true
@@ -67,7 +76,7 @@ func (t *Tree) put(n *node) {
 	t.setLoser(n, n.alive && n.parent.dir.owners.get(n.name) != n)
 	t.setSplit(n, n.split())
 	if n.shown {
-		n.parent.dir.live++
+		n.parent.dir.count(n, 1)
 		t.refresh(n.parent)
 	}
 }
@@ -92,9 +101,9 @@ func (t *Tree) refresh(n *node) {
 		case shown == was:
 			return
 		case shown:
-			p.dir.live++
+			p.dir.count(n, 1)
 		default:
-			p.dir.live--
+			p.dir.count(n, -1)
 		}
 		n = p
 	}

@@ -41,6 +41,7 @@ type Info struct {
 	Text     [16]byte // the text that Version belongs to, if Object is nil
 	Heads    []Event  // all maximal events, ready or not
 	Alts     []Alt    // versions shown beside it, latest first
+	Dirs     int      // how many directories are shown in it
 	Xattrs   int      // how many extended attributes it has
 }
 
@@ -103,7 +104,7 @@ func (t *Tree) Get(id NodeID) *Info {
 		}
 		slices.Reverse(i.Alts)
 	case Dir:
-		i.Mtime = n.dir.created
+		i.Mtime, i.Dirs = n.dir.created, n.dir.dirs
 	case Symlink:
 		i.Mtime, i.Target = n.rare.created, n.rare.target
 	}

@@ -223,7 +223,7 @@ func (d *daemon) mountOn(f *crdt.Folder, point string, guard *guardian.Mount) (_
 	if err := below.Chmod(0o755); err != nil && !errors.Is(err, iofs.ErrPermission) {
 		return nil, false, err
 	}
-	s, err := fs.Mount(f, d.home, point, fs.Options{Logger: d.log, Watcher: guard, Answer: d.answerOf(f)})
+	s, err := fs.Mount(f, d.home, point, fs.Options{Logger: d.log, Watcher: guard, Answer: d.answerOf(f), AllowOther: allowOther()})
 	// While nothing is mounted the point is read-only, so that a program that misses the
 	// mount is told instead of writing beside the folder.
 	if err := below.Chmod(0o555); err != nil && !errors.Is(err, iofs.ErrPermission) {
@@ -235,6 +235,9 @@ func (d *daemon) mountOn(f *crdt.Folder, point string, guard *guardian.Mount) (_
 	_, err = below.Readdirnames(1)
 	return s, err == nil, nil
 }
+
+// allowOther tells whether other users of this machine may see the mounts.
+func allowOther() bool { return os.Getenv("SHEAF_ALLOW_OTHER") == "1" }
 
 // watch takes note when somebody else unmounts m.
 func (d *daemon) watch(m *mounted) {
