@@ -143,13 +143,16 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 		}
 		return fs.keepSpecial(n)
 	case n.gone && n.bound:
+		if setMode {
+			n.draft.mode, n.bits = mode&modeBits, mode&setID
+		}
 		return nil
 	}
 	if !n.bound {
 		if setMode {
-			n.draft.mode = mode & 0o7777
+			n.draft.mode, n.bits = mode&modeBits, mode&setID
 			if n.sess != nil {
-				n.sess.Mode = n.draft.mode
+				fs.place(n, &n.sess.record)
 				return fs.journal.put(n.sess.record)
 			}
 		}
@@ -161,9 +164,15 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 	if setMtime && n.saved {
 		n.savedMtime = mtime
 	}
+	if setMode {
+		n.bits = mode & setID
+		if err := fs.keepOwner(n); err != nil {
+			return err
+		}
+	}
 	return fs.update(func(tx *crdt.Tx) error {
 		if setMode {
-			if err := tx.SetMode(n.node, mode&0o7777); err != nil {
+			if err := tx.SetMode(n.node, mode&modeBits); err != nil {
 				return err
 			}
 		}
@@ -203,7 +212,7 @@ func (fs *filesystem) resize(n *inode, in *fuse.SetAttrIn, size int64) error {
 		}
 	}
 	if in.Uid != 0 {
-		fs.dropPrivileges(n)
+		fs.dropPrivileges(n, in.Owner)
 	}
 	fs.watch(n, s)
 	return nil

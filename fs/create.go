@@ -32,7 +32,7 @@ func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name str
 	if made {
 		flags &^= syscall.O_TRUNC
 	}
-	if st := fs.openInode(n, flags, in.Pid, &out.OpenOut); !st.Ok() {
+	if st := fs.openInode(n, &in.InHeader, flags, &out.OpenOut); !st.Ok() {
 		fs.Forget(out.NodeId, 1)
 		return st
 	}
@@ -81,7 +81,7 @@ func (fs *filesystem) create(h *fuse.InHeader, name string, mode uint32, excl bo
 	if fs.expected(h.Pid, dir, name) {
 		return nil, false, fs.hand(dir, name, out)
 	}
-	owner, _ := fs.newOwner(dir, h.Owner)
+	owner, _ := newOwner(dir, h.Owner)
 	if w := fs.waits[at(dir, name)]; w != nil && fs.over[at(dir, name)] == nil && w.in.kind == crdt.File {
 		if w.by.related(who) {
 			n, err := fs.revive(w, who, mode, owner)
@@ -104,7 +104,7 @@ func (fs *filesystem) create(h *fuse.InHeader, name string, mode uint32, excl bo
 	now := time.Now()
 	n = fs.add(&inode{kind: crdt.File, owner: owner})
 	n.mu.Lock()
-	n.draft.mode = mode & 0o7777
+	n.draft.mode, n.bits = mode&modeBits, mode&setID
 	n.loaded, n.mtime = true, now
 	fs.put(n, dir, name)
 	_, err := fs.begin(n, who, whole)

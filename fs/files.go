@@ -7,6 +7,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // handle is one open file description.
@@ -58,18 +59,18 @@ func (fs *filesystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Op
 	if n.isCrossed() {
 		return fuse.Status(syscall.ESTALE)
 	}
-	return fs.openInode(n, in.Flags, in.Pid, out)
+	return fs.openInode(n, &in.InHeader, in.Flags, out)
 }
 
-func (fs *filesystem) openInode(n *inode, flags, tid uint32, out *fuse.OpenOut) fuse.Status {
+func (fs *filesystem) openInode(n *inode, by *fuse.InHeader, flags uint32, out *fuse.OpenOut) fuse.Status {
 	switch n.kind {
 	case crdt.Dir:
 		return fuse.EISDIR
 	case special:
 		return fuse.Status(syscall.ENXIO) // the kernel opens these itself
 	}
-	h := &handle{in: n, flags: flags, poke: fs.isPoke(tid)}
-	st := fs.openView(h, tid, out)
+	h := &handle{in: n, flags: flags, poke: fs.isPoke(by.Pid)}
+	st := fs.openView(h, by, out)
 	if !st.Ok() {
 		return st
 	}
@@ -79,7 +80,8 @@ func (fs *filesystem) openInode(n *inode, flags, tid uint32, out *fuse.OpenOut) 
 	return fuse.OK
 }
 
-func (fs *filesystem) openView(h *handle, tid uint32, out *fuse.OpenOut) fuse.Status {
+func (fs *filesystem) openView(h *handle, by *fuse.InHeader, out *fuse.OpenOut) fuse.Status {
+	tid := by.Pid
 	n := h.in
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -120,7 +122,9 @@ func (fs *filesystem) openView(h *handle, tid uint32, out *fuse.OpenOut) fuse.St
 			}
 			fs.watch(n, s)
 		}
-		fs.dropPrivileges(n)
+		if by.Uid != 0 {
+			fs.dropPrivileges(n, by.Owner)
+		}
 	}
 	n.writers++
 	n.active++
@@ -241,7 +245,7 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 		n.active++
 	}
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 || in.Uid != 0 {
-		fs.dropPrivileges(n)
+		fs.dropPrivileges(n, in.Owner)
 	}
 	fs.watch(n, s)
 	return done, fuse.OK
@@ -283,24 +287,29 @@ func total(data [][]byte) (n int64) {
 const large = 1 << 20
 
 // dropPrivileges clears set-user-ID and set-group-ID, which do not survive a
-// write. The caller holds in.mu.
-func (fs *filesystem) dropPrivileges(n *inode) {
-	strip := func(mode uint32) uint32 {
-		if mode&syscall.S_IXGRP != 0 {
-			mode &^= syscall.S_ISGID
-		}
-		return mode &^ syscall.S_ISUID
-	}
-	if !n.bound {
-		n.draft.mode = strip(n.draft.mode)
+// write; the latter does where it has another meaning and the writer is of the
+// group. The caller holds in.mu.
+func (fs *filesystem) dropPrivileges(n *inode, by fuse.Owner) {
+	if n.bits == 0 {
 		return
 	}
-	info, err := fs.folder.Get(n.node)
-	if err != nil || info.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 || strip(info.Mode) == info.Mode {
+	left := n.bits &^ syscall.S_ISUID
+	mode := n.draft.mode
+	if info, err := fs.folder.Get(n.node); n.bound && err == nil {
+		mode = info.Mode
+	}
+	if mode&syscall.S_IXGRP != 0 || by.Gid != n.owner.Gid {
+		left &^= syscall.S_ISGID
+	}
+	if left == n.bits || fault.On("fs-keep-suid") {
 		return
 	}
-	if err := fs.update(func(tx *crdt.Tx) error { return tx.SetMode(n.node, strip(info.Mode)) }); err != nil {
-		fs.log.Error("clear set-user-ID", "path", info.Name, "err", err)
+	n.bits = left
+	if !n.bound || n.gone {
+		return
+	}
+	if err := fs.keepOwner(n); err != nil {
+		fs.log.Error("clear set-user-ID", "path", fs.folder.Path(n.node), "err", err)
 	}
 }
 

@@ -28,10 +28,11 @@ type inode struct {
 	bound   bool   // node is valid
 	parent  *inode // place while not bound, or while a rename waits
 	name    string
-	gone    bool // removed: open handles go on with its bytes
-	owner   fuse.Owner
-	unnamed bool    // made without a name, which it may be given
-	special *record // of a pipe, socket or device
+	gone    bool       // removed: open handles go on with its bytes
+	owner   fuse.Owner // under mu
+	bits    uint32     // set-user-ID and set-group-ID, under mu
+	unnamed bool       // made without a name, which it may be given
+	special *record    // of a pipe, socket or device
 
 	crossed bool // gone to be of this device: the kernel is to look its name up again
 
@@ -188,15 +189,18 @@ func (fs *filesystem) release(in *inode) {
 // attr fills in what stat shows. The caller holds in.mu.
 func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 	out.Ino = in.ino
-	out.Nlink = 1 // never 0: an entry's invalidation would look like DELETE_SELF to watchers
+	out.Nlink = 1 // not 0 while it has a name: an entry's invalidation would look like DELETE_SELF to watchers
+	if in.gone && in.kind != crdt.Dir {
+		out.Nlink = 0
+	}
 	out.Owner = in.owner
 	out.Blksize = 4096
 	if in.special != nil {
 		fs.specialAttr(in, out)
 		return fuse.OK
 	}
-	if in.draftOnly() {
-		out.Mode = syscall.S_IFREG | in.draft.mode
+	if in.draftOnly() || in.gone && in.kind == crdt.File && in.loaded {
+		out.Mode = syscall.S_IFREG | in.draft.mode&modeBits | in.bits
 		size, mtime := in.sizeAndTime(crdt.Info{})
 		fs.fill(in, out, size, mtime)
 		return fuse.OK
@@ -205,20 +209,17 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 	if err != nil && in.isRemains() {
 		info, err = crdt.Info{Kind: in.kind, Mode: 0o755}, nil
 	}
-	if err != nil && in.loaded { // removed, but open
-		info, err = crdt.Info{Kind: in.kind, Mode: 0o644, Mtime: in.mtime}, nil
-	}
 	if err != nil {
 		return status(err)
 	}
-	out.Mode = info.Mode & 0o7777
+	out.Mode = info.Mode&modeBits | in.bits
 	switch in.kind {
 	case crdt.Dir:
 		out.Mode |= syscall.S_IFDIR
 		out.Nlink = 2 + uint32(info.Dirs)
 		mtime := info.Mtime
-		if in.touch.After(mtime) {
-			mtime = in.touch
+		if !in.mtime.IsZero() {
+			mtime = in.mtime
 		}
 		fs.fill(in, out, 4096, mtime)
 	case crdt.Symlink:

@@ -332,8 +332,8 @@ func (fs *filesystem) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name strin
 			return fs.local.Mkdir(cancel, in, name, out)
 		}, out)
 	}
-	return fs.make(&in.InHeader, name, out, func(tx *crdt.Tx, dir crdt.NodeID, bits uint32) (crdt.NodeID, error) {
-		return tx.Mkdir(dir, name, in.Mode&0o7777|bits)
+	return fs.make(&in.InHeader, name, out, func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error) {
+		return tx.Mkdir(dir, name, in.Mode&modeBits)
 	})
 }
 
@@ -347,14 +347,13 @@ func (fs *filesystem) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, 
 			return fs.local.Symlink(cancel, h, target, name, out)
 		}, out)
 	}
-	return fs.make(h, name, out, func(tx *crdt.Tx, dir crdt.NodeID, _ uint32) (crdt.NodeID, error) {
+	return fs.make(h, name, out, func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error) {
 		return tx.Symlink(dir, name, target)
 	})
 }
 
-// make makes a directory or symlink, at once. f is given the directory, and the
-// mode bits that a directory made in it has besides its own.
-func (fs *filesystem) make(h *fuse.InHeader, name string, out *fuse.EntryOut, f func(tx *crdt.Tx, dir crdt.NodeID, bits uint32) (crdt.NodeID, error)) fuse.Status {
+// make makes a directory or symlink, at once.
+func (fs *filesystem) make(h *fuse.InHeader, name string, out *fuse.EntryOut, f func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error)) fuse.Status {
 	if st := checkName(name); !st.Ok() {
 		return st
 	}
@@ -378,10 +377,10 @@ func (fs *filesystem) make(h *fuse.InHeader, name string, out *fuse.EntryOut, f 
 	if err := fs.bringBack(dir); err != nil {
 		return status(err)
 	}
-	owner, bits := fs.newOwner(dir, h.Owner)
+	owner, bits := newOwner(dir, h.Owner)
 	var node crdt.NodeID
 	err := fs.update(func(tx *crdt.Tx) (err error) {
-		node, err = f(tx, dir.node, bits)
+		node, err = f(tx, dir.node)
 		return err
 	})
 	if err != nil {
@@ -393,8 +392,13 @@ func (fs *filesystem) make(h *fuse.InHeader, name string, out *fuse.EntryOut, f 
 	}
 	fs.touched(dir)
 	n := fs.inodeFor(info)
-	n.owner = owner
-	if err := fs.keepOwner(n); err != nil {
+	n.mu.Lock()
+	if n.owner, n.touch = owner, time.Now(); n.kind == crdt.Dir {
+		n.bits, n.mtime = bits, n.touch // one that was there before is the same node
+	}
+	err = fs.keepOwner(n)
+	n.mu.Unlock()
+	if err != nil {
 		return status(err)
 	}
 	return fs.entry(n, out)
@@ -404,6 +408,7 @@ func (fs *filesystem) make(h *fuse.InHeader, name string, out *fuse.EntryOut, f 
 func (fs *filesystem) touched(dir *inode) {
 	dir.mu.Lock()
 	dir.touch = time.Now()
+	dir.mtime = dir.touch
 	dir.mu.Unlock()
 }
 

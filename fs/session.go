@@ -115,7 +115,7 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 // place writes into a record where a file that is not in the folder yet is.
 func (fs *filesystem) place(in *inode, r *record) {
 	r.Name, r.Mode, r.Unnamed = in.name, in.draft.mode, in.gone
-	r.Owner = encodeOwner(in.owner, fs.owner)
+	r.Owner = fs.ownerRecord(in)
 	if in.parent != nil {
 		r.Parent = in.parent.node
 		r.Path = join(fs.folder.Path(in.parent.node), in.name)

@@ -32,7 +32,7 @@ func (fs *filesystem) mknodSpecial(in *fuse.MknodIn, name string, out *fuse.Entr
 	if _, err := fs.find(dir, name); err == nil {
 		return fuse.Status(syscall.EEXIST)
 	}
-	owner, _ := fs.newOwner(dir, in.Owner)
+	owner, _ := newOwner(dir, in.Owner)
 	now := time.Now()
 	n := fs.add(&inode{kind: special, owner: owner, touch: now,
 		special: &record{ID: fs.journal.number(), Kind: specialRecord, Mode: in.Mode, Rdev: in.Rdev}})
@@ -59,7 +59,7 @@ func (fs *filesystem) keepSpecial(in *inode) error {
 		r.Parent, r.Name = in.parent.node, in.name
 		r.Path = join(fs.folder.Path(in.parent.node), in.name)
 	}
-	r.Owner = encodeOwner(in.owner, fs.owner)
+	r.Owner = fs.ownerRecord(in)
 	return fs.journal.put(*r)
 }
 
@@ -73,10 +73,8 @@ func (fs *filesystem) loadSpecial() {
 		if err != nil {
 			continue // its directory may come back
 		}
-		n := fs.add(&inode{kind: special, owner: fs.owner, special: &r})
-		if len(r.Owner) == 8 {
-			n.owner = decodeOwner(r.Owner)
-		}
+		n := fs.add(&inode{kind: special, special: &r})
+		fs.setOwner(n, r.Owner)
 		n.mtime = fs.started
 		fs.put(n, fs.inodeFor(info), r.Name)
 	}

@@ -22,18 +22,18 @@ func (fs *filesystem) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fu
 		fs.mu.Unlock()
 		return st
 	}
-	owner, _ := fs.newOwner(dir, in.Owner)
+	owner, _ := newOwner(dir, in.Owner)
 	now := time.Now()
 	n := fs.add(&inode{kind: crdt.File, owner: owner, gone: true, unnamed: in.Flags&syscall.O_EXCL == 0})
 	n.mu.Lock()
-	n.draft.mode, n.loaded, n.mtime, n.writer = in.Mode&0o7777, true, now, who
+	n.draft.mode, n.bits, n.loaded, n.mtime, n.writer = in.Mode&modeBits, in.Mode&setID, true, now, who
 	n.mu.Unlock()
 	st = fs.entry(n, &out.EntryOut)
 	fs.mu.Unlock()
 	if !st.Ok() {
 		return st
 	}
-	if st := fs.openInode(n, in.Flags&^(syscall.O_EXCL|syscall.O_TRUNC), in.Pid, &out.OpenOut); !st.Ok() {
+	if st := fs.openInode(n, &in.InHeader, in.Flags&^(syscall.O_EXCL|syscall.O_TRUNC), &out.OpenOut); !st.Ok() {
 		fs.Forget(out.NodeId, 1)
 		return st
 	}

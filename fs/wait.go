@@ -145,6 +145,12 @@ func (fs *filesystem) detach(in *inode) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.gone = true
+	if in.bound {
+		in.draft.mode = 0o600
+		if info, err := fs.folder.Get(in.node); err == nil {
+			in.draft.mode = info.Mode
+		}
+	}
 	if in.handles > 0 {
 		if err := fs.load(in); err != nil {
 			fs.log.Warn("keep a removed file for its readers", "err", err)
@@ -174,7 +180,7 @@ func (fs *filesystem) revive(w *waiting, who *caller, mode uint32, owner fuse.Ow
 	if err != nil {
 		return nil, err
 	}
-	n := fs.add(&inode{kind: crdt.File, owner: owner})
+	n := fs.add(&inode{kind: crdt.File, owner: owner, bits: mode & setID})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	fs.forgetWait(w)
@@ -191,8 +197,8 @@ func (fs *filesystem) revive(w *waiting, who *caller, mode uint32, owner fuse.Ow
 		return nil, err
 	}
 	fs.watch(n, n.sess)
-	if info, err := fs.folder.Get(w.node); err == nil && info.Mode != mode&0o7777 {
-		err := fs.update(func(tx *crdt.Tx) error { return tx.SetMode(w.node, mode&0o7777) })
+	if info, err := fs.folder.Get(w.node); err == nil && info.Mode != mode&modeBits {
+		err := fs.update(func(tx *crdt.Tx) error { return tx.SetMode(w.node, mode&modeBits) })
 		if err != nil {
 			return nil, err
 		}
