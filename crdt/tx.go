@@ -543,7 +543,9 @@ func (tx *Tx) Move(node, dir NodeID, name string) error {
 }
 
 // Remove takes a node out of the tree; its history stays. A directory must be
-// empty.
+// empty. The directory it was in stays, also one that others removed and that
+// lived only through this node: who removes what is in a directory, name by name,
+// still means to remove the directory itself.
 func (tx *Tx) Remove(node NodeID) error {
 	n, ok := tx.f.shown(node)
 	if !ok {
@@ -555,7 +557,20 @@ func (tx *Tx) Remove(node NodeID) error {
 	if n.Kind == Dir && len(tx.f.tree.ReadDir(node)) > 0 {
 		return fail("remove", tx.f.tree.Path(node), ErrNotEmpty, nil)
 	}
+	var above []tree.Info
+	for dir := n.Parent; dir != Root; {
+		p, ok := tx.f.shown(dir)
+		if !ok {
+			break
+		}
+		above, dir = append(above, *p), p.Parent
+	}
 	tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(n.Version)}})
+	for _, p := range slices.Backward(above) {
+		if _, ok := tx.f.shown(p.Node); !ok {
+			tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: p.Node, Parent: p.Parent, Name: p.Name}})
+		}
+	}
 	return nil
 }
 

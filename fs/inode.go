@@ -224,7 +224,7 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 		fs.fill(in, out, 4096, mtime)
 	case crdt.Symlink:
 		out.Mode = syscall.S_IFLNK | 0o777
-		fs.fill(in, out, int64(len(info.Target)), info.Mtime)
+		fs.fill(in, out, int64(len(fs.leadsTo(info))), info.Mtime)
 	default:
 		out.Mode |= syscall.S_IFREG
 		if in.alt != nil {

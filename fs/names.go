@@ -348,7 +348,11 @@ func (fs *filesystem) Symlink(cancel <-chan struct{}, h *fuse.InHeader, target, 
 		}, out)
 	}
 	return fs.make(h, name, out, func(tx *crdt.Tx, dir crdt.NodeID) (crdt.NodeID, error) {
-		return tx.Symlink(dir, name, target)
+		node, err := tx.Symlink(dir, name, target)
+		if err == nil {
+			TrustLink(tx, node)
+		}
+		return node, err
 	})
 }
 
@@ -410,22 +414,6 @@ func (fs *filesystem) touched(dir *inode) {
 	dir.touch = time.Now()
 	dir.mtime = dir.touch
 	dir.mu.Unlock()
-}
-
-// Readlink implements fuse.RawFileSystem.
-func (fs *filesystem) Readlink(cancel <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
-	if toLocal(h) {
-		return fs.local.Readlink(cancel, h)
-	}
-	in := fs.get(h.NodeId)
-	if in == nil || in.kind != crdt.Symlink {
-		return nil, fuse.EINVAL
-	}
-	info, err := fs.folder.Get(in.node)
-	if err != nil {
-		return nil, status(err)
-	}
-	return []byte(info.Target), fuse.OK
 }
 
 // pathOf is where an inode is, for people and for the guardian. The caller

@@ -129,6 +129,8 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestRestoredHome", "crdt-refuse-own", "0 times"},
 	{"TestLostTail", "crdt-refuse-own", "0 times"},
 	{"TestWatchers", "guardian-silent", "has not heard"},
+	{"TestPosix", "fs-keep-suid", "suid_write"},
+	{"TestForeignSymlinks", "fs-follow-foreign", "is followed"},
 	{"TestBadInput", "kv-start-empty", "up over a damaged database"},
 }
 

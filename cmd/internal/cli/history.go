@@ -77,6 +77,23 @@ func printLog(out io.Writer, r control.LogReply) error {
 	return w.Flush()
 }
 
+func (a *app) trustCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "trust LINK",
+		Short: "Let a symlink that another device made lead out of the folder",
+		Long: "A symlink that leads out of the folder and was made on another device dangles here, into\n" +
+			".sheaf/outside, until it is trusted. It counts for this device alone.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			path, err := target(args, 0)
+			if err != nil {
+				return err
+			}
+			return a.call(c.Context(), need{}, control.MethodTrust, control.PathRequest{Path: path}, &struct{}{})
+		},
+	}
+}
+
 // gather makes one step of the many in which a model writes an answer.
 func gather(revs []control.Revision) (out []control.Revision) {
 	for _, v := range revs {

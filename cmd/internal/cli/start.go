@@ -36,7 +36,7 @@ type need struct {
 // again are the methods that may be asked for twice.
 var again = map[string]bool{
 	control.MethodUp: true, control.MethodStatus: true, control.MethodSync: true,
-	control.MethodLog: true, control.MethodExport: true, control.MethodInvite: true,
+	control.MethodLog: true, control.MethodTrust: true, control.MethodExport: true, control.MethodInvite: true,
 	control.MethodAskFile: true,
 }
 

@@ -12,6 +12,7 @@ const (
 	MethodStatus = "status"
 	MethodSync   = "sync"
 	MethodLog    = "log"
+	MethodTrust  = "trust"
 	MethodExport = "export"
 
 	MethodAsk     = "ask"

@@ -172,6 +172,7 @@ func (d *daemon) methods() map[string]control.Handler {
 		control.MethodStatus: control.Handle(d.status),
 		control.MethodSync:   control.Handle(d.sync),
 		control.MethodLog:    control.Handle(d.history),
+		control.MethodTrust:  control.Handle(d.trust),
 		control.MethodExport: control.Handle(d.export),
 
 		control.MethodDiff:    control.Handle(d.diff),

@@ -180,7 +180,11 @@ func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
 	im.sum.Symlinks++
 	return im.later(rel, fi, len(to), func(tx *crdt.Tx) (crdt.NodeID, error) {
 		dir, name := im.parent(rel)
-		return tx.Symlink(dir, name, to)
+		node, err := tx.Symlink(dir, name, to)
+		if err == nil {
+			fs.TrustLink(tx, node) // it leads where it led before
+		}
+		return node, err
 	})
 }
 

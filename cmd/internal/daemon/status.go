@@ -12,6 +12,7 @@ import (
 
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/fs"
 	"github.com/sheaf-fs/sheaf/peer"
 )
 
@@ -190,6 +191,17 @@ func (d *daemon) fileAt(path string) (*crdt.Folder, crdt.Info, error) {
 		err = control.Errorf(control.NotFound, "%s: no such file in folder %q", path, f.Name())
 	}
 	return f, info, err
+}
+
+func (d *daemon) trust(_ context.Context, r control.PathRequest, _ func(string)) (struct{}, error) {
+	f, info, err := d.fileAt(r.Path)
+	if err != nil {
+		return struct{}{}, err
+	}
+	if info.Kind != crdt.Symlink {
+		return struct{}{}, control.Errorf(control.Usage, "%s is no symlink", r.Path)
+	}
+	return struct{}{}, fs.Trust(f, info.Node)
 }
 
 func (d *daemon) export(_ context.Context, r control.PathRequest, _ func(string)) (control.ExportReply, error) {
