@@ -3,6 +3,7 @@
 #   make run            two devices of yours on this machine, one folder, until Ctrl-C
 #   make run DETACH=1   the same, left running (make stop ends it)
 #   make test           set-up, lint, unit tests (-race), integration suites
+#   make posix PJDFSTEST=DIR   pjdfstest, built in DIR, on a mount; as root
 #   make lint unit integration bench bench-folder bench-ask build install
 
 SHELL    := bash
@@ -13,7 +14,7 @@ VERSION  := $(shell git describe --always --dirty --tags 2>/dev/null || echo unk
 LDFLAGS  := -X github.com/sheaf-fs/sheaf/cmd/internal/cli.version=$(VERSION)
 DETACH   ?=
 
-.PHONY: run stop build install test setup-run setup-test models lint unit integration bench bench-folder bench-ask clean
+.PHONY: posix run stop build install test setup-run setup-test models lint unit integration bench bench-folder bench-ask clean
 
 run: setup-run build
 	@DETACH=$(DETACH) .ci/demo
@@ -57,6 +58,10 @@ unit: build
 
 integration: build
 	@.ci/gotest integration $$($(GO) list ./... | grep /integration)
+
+# Every case passes but those that .ci/posix-known lists; docs/posix.md says why.
+posix: build
+	@.ci/posix "$(PJDFSTEST)"
 
 # Ratios against ext4, cp and rsync in one run; never a pass or a fail.
 bench: setup-test build

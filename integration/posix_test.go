@@ -176,6 +176,12 @@ func TestPrivateMount(t *testing.T) {
 	if os.Getuid() != 0 {
 		rig.Skip(t, "only root can become another user")
 	}
+	for path, want := range map[string]os.FileMode{"": 0o700, "key": 0o600, "socket": 0o600} {
+		st, err := os.Stat(filepath.Join(a.Home, path))
+		if err != nil || st.Mode().Perm() != want {
+			t.Errorf("home/%s: %v %v, want %v", path, st.Mode(), err, want)
+		}
+	}
 	openTo(t, a.Point, a.Home)
 	nobody := func(what string, argv ...string) {
 		t.Helper()
@@ -191,10 +197,17 @@ func TestPrivateMount(t *testing.T) {
 	nobody("lists the home", "ls", a.Home)
 	nobody("reads the key", "cat", filepath.Join(a.Home, "key"))
 	nobody("asks the daemon", "python3", "-c", `import socket,sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])`, filepath.Join(a.Home, "socket"))
-	for path, want := range map[string]os.FileMode{"": 0o700, "key": 0o600, "socket": 0o600} {
-		st, err := os.Stat(filepath.Join(a.Home, path))
-		if err != nil || st.Mode().Perm() != want {
-			t.Errorf("home/%s: %v %v, want %v", path, st.Mode(), err, want)
+	// Nor when somebody loosened the modes: the daemon looks at who asks.
+	for _, p := range []string{a.Home, filepath.Join(a.Home, "socket")} {
+		if err := os.Chmod(p, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nobody("is answered by the daemon", "python3", "-c", `import socket,sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b"GET / HTTP/1.1\r\nHost: sheaf\r\n\r\n"); sys.exit(not s.recv(1))`, filepath.Join(a.Home, "socket"))
+	for p, mode := range map[string]os.FileMode{a.Home: 0o700, filepath.Join(a.Home, "socket"): 0o600} {
+		if err := os.Chmod(p, mode); err != nil {
+			t.Fatal(err)
 		}
 	}
 	options := mountOptions(t, a.Point)

@@ -60,7 +60,47 @@ func Listen(home string) (net.Listener, error) {
 		}
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
-	return l, nil
+	return ownerListener{l}, nil
+}
+
+// ownerListener accepts nobody but the daemon's user and root. The socket's mode says
+// so already; this holds if somebody loosens it.
+type ownerListener struct{ net.Listener }
+
+func (l ownerListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if uid, err := peerUID(c); err == nil && allowed(uid, os.Geteuid()) {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+// allowed tells whether a daemon of user owner answers to user uid.
+func allowed(uid uint32, owner int) bool { return uid == 0 || int64(uid) == int64(owner) }
+
+// peerUID is the user who connected.
+func peerUID(c net.Conn) (uint32, error) {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return 0, errors.New("not a unix socket")
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil {
+		return 0, cerr
+	}
+	if err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
 }
 
 // dial connects to the home's socket. The error is not a *Error: only the caller knows
