@@ -3,6 +3,7 @@ package text
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -200,4 +201,32 @@ func BenchmarkEvent(b *testing.B) {
 			}
 		}
 	})
+}
+
+// Two people and a model write for hours into one file. Each has read the others' saves up to a few events ago, so no
+// version is critical for long, or ever: one of them is always in the middle of a save.
+func BenchmarkHours(b *testing.B) {
+	for _, events := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(events), func(b *testing.B) {
+			memory := 0
+			for b.Loop() {
+				d := NewDoc(testNode)
+				v := save(b, d, nil, prose(10<<10))
+				r := rand.New(rand.NewPCG(1, 1))
+				writers := [3][]ID{v, v, v}
+				read := [3]int{} // when a writer last read the text
+				for i := range events {
+					w := i % 3
+					if i-read[w] > 10+w*7 {
+						writers[w], read[w] = SortIDs(append(slices.Clone(writers[w]), writers[(w+1)%3]...)), i
+					}
+					writers[w] = []ID{add(b, d, Event{Parents: writers[w], Hunks: []Hunk{{sp(r.IntN(5000), 4, "word")}}})}
+					_ = d.Text()
+				}
+				memory = d.Memory()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(events), "ns/event")
+			b.ReportMetric(float64(memory)/float64(events), "B/event")
+		})
+	}
 }

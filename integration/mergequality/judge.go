@@ -10,18 +10,19 @@ import (
 type verdict int
 
 const (
-	same    verdict = iota // git merges it, to the same bytes
-	order                  // git merges it, to the same lines in another order
-	doubled                // git merges it; lines that both sides added stand twice
-	other                  // git merges it to something else
-	present                // git conflicts; every line that a side added stands
-	words                  // git conflicts; where a line that a side added does not stand, the words it added do
-	glued                  // the same, but two words that the sides put at one place stand as one
-	lost                   // a word that a side added is missing
+	same      verdict = iota // git merges it, to the same bytes
+	order                    // git merges it, to the same lines in another order
+	doubled                  // git merges it; lines that both sides added stand twice
+	other                    // git merges it to something else
+	present                  // git conflicts; every line that a side added stands
+	words                    // git conflicts; where a line that a side added does not stand, the words it added do
+	glued                    // the same, but two words that the sides put at one place stand as one
+	withdrawn                // a word that a side added is missing: the other had added it, too, and took it away in a later save
+	lost                     // a word that a side added is missing
 	verdicts
 )
 
-var verdictNames = [verdicts]string{"same", "another order", "doubled", "other", "all lines", "joined inside lines", "glued words", "LOST"}
+var verdictNames = [verdicts]string{"same", "another order", "doubled", "other", "all lines", "joined inside lines", "glued words", "withdrawn", "LOST"}
 
 // judged is a verdict with its lines.
 type judged struct {
@@ -30,9 +31,9 @@ type judged struct {
 	lines   []string
 }
 
-// judge compares what we made of a merge with what the sides wrote, and with git's text where
+// judge compares what we made of a merge of saves with what the sides wrote, and with git's text where
 // it has one.
-func judge(m *merge, ours string) judged {
+func judge(m *merge, saves [2][]string, ours string) judged {
 	var j judged
 	base := count(lines(m.base))
 	a, b := count(lines(m.sides[0])), count(lines(m.sides[1]))
@@ -55,14 +56,12 @@ func judge(m *merge, ours string) judged {
 	slices.Sort(j.lines)
 	j.lines = slices.Compact(j.lines)
 	if !whole {
-		w, gone := missing(m, ours)
-		switch {
-		case gone:
-			return judged{lost, j.twice, w}
-		case len(w) > 0:
-			j.verdict, j.lines = glued, w
-		default:
-			j.verdict = words
+		w, worst := missing(m, saves, ours)
+		if worst >= withdrawn {
+			return judged{worst, j.twice, w}
+		}
+		if j.verdict = worst; len(w) > 0 {
+			j.lines = w
 		}
 	} else {
 		j.verdict = present
@@ -97,21 +96,38 @@ func judge(m *merge, ours string) judged {
 }
 
 // missing lists words that the base does not have and a side does, which stand less often than
-// there: no edit of the other side can have meant them. It tells whether one of them is gone,
-// and does not stand inside another word either.
-func missing(m *merge, ours string) (out []string, gone bool) {
+// there: no edit that had not seen them can have meant them. It tells the worst of them: glued,
+// where they stand inside another word, withdrawn or lost.
+func missing(m *merge, saves [2][]string, ours string) (out []string, worst verdict) {
+	worst = words
 	base, have := count(fields(m.base)), count(fields(ours))
-	for _, side := range m.sides {
-		for w, n := range count(fields(side)) {
+	for side := range m.sides {
+		other := count(fields(m.sides[1-side]))
+		var before []map[string]int // what the other side saved on its way
+		for w, n := range count(fields(m.sides[side])) {
 			if base[w] > 0 || have[w] >= n {
 				continue
 			}
 			out = append(out, w)
-			gone = gone || strings.Count(ours, w) < n
+			if strings.Count(ours, w) >= n {
+				worst = max(worst, glued)
+				continue
+			}
+			if before == nil {
+				for _, s := range saves[1-side] {
+					before = append(before, count(fields(s)))
+				}
+			}
+			taken := slices.ContainsFunc(before, func(c map[string]int) bool { return c[w] > other[w] })
+			if taken {
+				worst = max(worst, withdrawn)
+			} else {
+				worst = lost
+			}
 		}
 	}
 	slices.Sort(out)
-	return slices.Compact(out), gone
+	return slices.Compact(out), worst
 }
 
 func fields(s string) []string {

@@ -91,7 +91,7 @@ func TestJudge(t *testing.T) {
 		"a\nb\nend here\n":            lost,
 		"a\nnew\na\nb\nend here\nb\n": other,
 	} {
-		if got := judge(m, ours).verdict; got != want {
+		if got := judge(m, [2][]string{}, ours).verdict; got != want {
 			t.Errorf("%q: %s, not %s", ours, verdictNames[got], verdictNames[want])
 		}
 	}
@@ -102,12 +102,16 @@ func TestJudge(t *testing.T) {
 		"a\nold newend\n":       glued,
 		"a\nold end\n":          lost,
 	} {
-		if got := judge(m, ours).verdict; got != want {
+		if got := judge(m, [2][]string{}, ours).verdict; got != want {
 			t.Errorf("a conflict, %q: %s, not %s", ours, verdictNames[got], verdictNames[want])
 		}
 	}
+	m = &merge{base: "a\n", sides: [2]string{"a\nword\n", "a\nother\n"}}
+	if j := judge(m, [2][]string{{"a\nword\n"}, {"a\nword\n", "a\nother\n"}}, "a\nother\n"); j.verdict != withdrawn {
+		t.Errorf("a word that its other author took away: %+v", j)
+	}
 	m = &merge{base: "a\n", sides: [2]string{"a\nnew\n", "new\na\nnew\n"}, clean: true, git: "new\na\nnew\n"}
-	if j := judge(m, "new\na\nnew\nnew\n"); j.verdict != doubled || j.twice != 1 {
+	if j := judge(m, [2][]string{}, "new\na\nnew\nnew\n"); j.verdict != doubled || j.twice != 1 {
 		t.Errorf("a doubled line: %+v", j)
 	}
 }

@@ -77,7 +77,7 @@ func (p *pair) hold(m *merge, r *result) error {
 		if err != nil {
 			return fmt.Errorf("%s: %s: %w", m.where, wayNames[w], err)
 		}
-		j := judge(m, ours)
+		j := judge(m, saves, ours)
 		t := &r.tallies[w]
 		t.verdicts[j.verdict]++
 		if m.clean {
@@ -121,14 +121,14 @@ func report(out io.Writer, all []result, verbose bool) {
 	}
 	for w := range ways {
 		fmt.Fprintf(out, "\n%s:\n\n", wayNames[w])
-		fmt.Fprintln(out, "| repository | git merges | the same bytes | | another order | doubled (lines) | other | git conflicts | all lines stand | joined inside lines | words glued | twice in conflicts (lines) | lost |")
-		fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+		fmt.Fprintln(out, "| repository | git merges | the same bytes | | another order | doubled (lines) | other | git conflicts | all lines stand | joined inside lines | words glued | withdrawn | twice in conflicts (lines) | lost |")
+		fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 		for _, r := range rows {
 			t := r.tallies[w]
 			v := t.verdicts
 			clean := v[same] + v[order] + v[doubled] + v[other]
-			fmt.Fprintf(out, "| %s | %d | %d | %s | %d | %d (%d) | %d | %d | %d | %d | %d | %d | %d |\n", r.name, clean, v[same], percent(v[same], clean),
-				v[order], v[doubled], t.twiceClean, v[other], v[present]+v[words]+v[glued], v[present], v[words], v[glued], t.twice, v[lost])
+			fmt.Fprintf(out, "| %s | %d | %d | %s | %d | %d (%d) | %d | %d | %d | %d | %d | %d | %d | %d |\n", r.name, clean, v[same], percent(v[same], clean),
+				v[order], v[doubled], t.twiceClean, v[other], v[present]+v[words]+v[glued]+v[withdrawn], v[present], v[words], v[glued], v[withdrawn], t.twice, v[lost])
 		}
 	}
 	if verbose {
