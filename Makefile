@@ -4,7 +4,7 @@
 #   make run DETACH=1   the same, left running (make stop ends it)
 #   make test           set-up, lint, unit tests (-race), integration suites
 #   make posix PJDFSTEST=DIR   pjdfstest, built in DIR, on a mount; as root
-#   make lint unit integration bench bench-folder bench-ask build install
+#   make lint unit integration bench bench-fs bench-folder bench-ask build install
 
 SHELL    := bash
 GO       ?= go
@@ -14,7 +14,7 @@ VERSION  := $(shell git describe --always --dirty --tags 2>/dev/null || echo unk
 LDFLAGS  := -X github.com/sheaf-fs/sheaf/cmd/internal/cli.version=$(VERSION)
 DETACH   ?=
 
-.PHONY: posix run stop build install test setup-run setup-test models lint unit integration bench bench-folder bench-ask clean
+.PHONY: posix run stop build install test setup-run setup-test models lint unit integration bench bench-fs bench-folder bench-ask clean
 
 run: setup-run build
 	@DETACH=$(DETACH) .ci/demo
@@ -65,12 +65,18 @@ posix: build
 
 # Ratios against ext4, cp and rsync in one run; never a pass or a fail.
 bench: setup-test build
-	$(GO) test -run '^$$' -bench . -skip Folder -benchtime 1x -timeout 60m $$($(GO) list ./... | grep /integration)
+	$(GO) test -run '^$$' -bench . -skip 'Folder|BenchmarkMount' -benchtime 1x -timeout 60m $$($(GO) list ./... | grep /integration)
 
 # What the folder costs: saves, feed, import, start, memory, disk. SHEAF_BENCH_FILES=n for
 # another size than 100,000 files.
 bench-folder: build
 	SHEAF_BIN=$(CURDIR)/bin/sheaf $(GO) test -run '^$$' -bench Folder -benchtime 1x -timeout 60m -v ./integration
+
+# The mount against ext4 and other FUSE servers, as root and as an ordinary user. As
+# measured for docs/performance.md it takes an hour; SHEAF_BENCH_ROUNDS=1
+# SHEAF_BENCH_MIB=256 SHEAF_BENCH_FILES=2000 SHEAF_BENCH_BUILD=cmd/gofmt a few minutes.
+bench-fs: setup-test build
+	SHEAF_BIN=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench '^BenchmarkMount$$' -benchtime 1x -timeout 3h -v ./integration
 
 # Answers against the same library called directly, and what they cost the mount.
 bench-ask: setup-test models build

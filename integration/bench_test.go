@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -14,69 +13,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
-	"github.com/sheaf-fs/sheaf/integration/lossyfs"
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
-
-// null is a FUSE server that only answers, from memory.
-func null(args []string) int {
-	s, err := lossyfs.New(0).Cached().Mount(args[0])
-	return untilStdinEnds(s, err)
-}
-
-// loopback is go-fuse's example: a FUSE server that hands everything to a directory.
-func loopback(args []string) int {
-	root, err := fs.NewLoopbackRoot(args[1])
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	second := time.Second
-	s, err := fs.Mount(args[0], root, &fs.Options{EntryTimeout: &second, AttrTimeout: &second, NullPermissions: true,
-		MountOptions: fuse.MountOptions{DirectMount: true, FsName: args[1], Name: "loopback"}})
-	return untilStdinEnds(s, err)
-}
-
-func untilStdinEnds(s *fuse.Server, err error) int {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	_ = s.Unmount()
-	return 0
-}
-
-// serve starts a role that mounts something at a new directory.
-func serve(b *testing.B, role string, args ...string) string {
-	b.Helper()
-	point := rig.Scratch(b, role)
-	cmd := rig.StartRole(role, append([]string{point}, args...)...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { in.Close(); _ = cmd.Wait(); rig.Detach(point) })
-	if _, err := io.ReadFull(out, make([]byte, len("ready"))); err != nil {
-		b.Fatal(err)
-	}
-	return point
-}
 
 // save writes a file as programs do, with plain system calls.
 func save(path string, content []byte) error {
@@ -169,84 +111,6 @@ func mentions(b []byte, name string) bool {
 		b = b[16+n:]
 	}
 	return false
-}
-
-// BenchmarkMount runs the same commands on ext4 (or what the scratch directory is on),
-// on go-fuse's loopback, on a server that only answers, and in a folder, by turns, and
-// prints the times as multiples of the first.
-func BenchmarkMount(b *testing.B) {
-	a := rig.NewDevice(b, "a", nil)
-	a.Init()
-	places := []struct{ name, dir string }{
-		{"ext4", rig.Scratch(b, "plain")},
-		{"loopback", serve(b, "loopback", rig.Scratch(b, "below"))},
-		{"null", serve(b, "null")},
-		{"sheaf", a.Point},
-	}
-	src := rig.Scratch(b, "source")
-	sh := func(dir, script string, args ...string) time.Duration {
-		b.Helper()
-		cmd := exec.Command("bash", append([]string{"-ec", script, "bash"}, args...)...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_OPTIONAL_LOCKS=0")
-		start := time.Now()
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%s in %s: %v\n%s", script, dir, err, out)
-		}
-		return time.Since(start)
-	}
-	sh(src, `mkdir tree; for d in $(seq 40); do mkdir tree/$d; for f in $(seq 25); do
-		printf 'package p%d\n%s\n' $d "$(seq $((d*f)) $((d*f+200)) | tr '\n' ' ')" > tree/$d/$f.go; done; done
-		tar cf tree.tar tree; head -c 67108864 /dev/urandom > big.bin`)
-	for _, p := range places {
-		sh(p.dir, `cp "$1/big.bin" .; cp -r "$1/tree" git; cd git; git init -q; git add .
-			git -c user.name=a -c user.email=a@b commit -qm x`, src)
-	}
-	tests := []struct{ name, script string }{
-		{"warm read, 64 MiB", `cat big.bin > /dev/null`},
-		{"warm read, 1000 files", `find git -name '*.go' -exec cat {} + > /dev/null`},
-		{"stat, 1000 files", `ls -lR git > /dev/null`},
-		{"git status", `git -C git status --porcelain`},
-		{"grep -r", `! grep -r --include='*.go' 'no such text' git`},
-		{"tar x, 1000 files", `tar xf "$1/tree.tar"`},
-		{"rm -r, 1000 files", `rm -r tree`},
-	}
-	times := make([][]time.Duration, len(tests))
-	for i := range tests {
-		times[i] = make([]time.Duration, len(places))
-	}
-	const rounds = 5
-	for r := range rounds + 1 {
-		for i, t := range tests {
-			for j, p := range places {
-				took := sh(p.dir, t.script, src)
-				if r > 0 && (times[i][j] == 0 || took < times[i][j]) { // the first round warms
-					times[i][j] = took
-				}
-			}
-		}
-	}
-	var out strings.Builder
-	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "best of 5\t")
-	for _, p := range places {
-		fmt.Fprintf(w, "%s\t", p.name)
-	}
-	fmt.Fprintln(w)
-	for i, t := range tests {
-		fmt.Fprintf(w, "%s\t%.1f ms\t", t.name, ms(times[i][0]))
-		for j := 1; j < len(places); j++ {
-			x := float64(times[i][j]) / float64(times[i][0])
-			fmt.Fprintf(w, "%.1fx\t", x)
-			if places[j].name == "sheaf" {
-				b.ReportMetric(x, strings.ReplaceAll(strings.ReplaceAll(t.name, " ", "-"), ",", "")+"-x")
-			}
-		}
-		fmt.Fprintln(w)
-	}
-	w.Flush()
-	b.ReportMetric(0, "ns/op")
-	b.Logf("\n%s", out.String())
 }
 
 // BenchmarkTransfer takes a large file from A to B, beside cp and rsync over a local

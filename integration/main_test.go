@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	rig.Main(m, map[string]rig.Role{"lossyfs": lossyfs.Role, "load": load, "null": null, "loopback": loopback, "look": look})
+	rig.Main(m, map[string]rig.Role{"lossyfs": lossyfs.Role, "load": load, "null": null, "loopback": loopback, "look": look, "work": work})
 }
 
 // tree lists a device's folder: one line for each path with its kind and content.

@@ -13,6 +13,7 @@ package lossyfs
 import (
 	"context"
 	"math/rand"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -55,20 +56,24 @@ func New(capacity int64) *FS {
 	return f
 }
 
-// Cached lets the kernel cache names, attributes and content. The filesystem is then one
-// that only answers: what any FUSE server costs. Lose must not be used. To be called
-// before Mount.
+// Cached lets the kernel cache names, attributes and content, and spare the call at the
+// end of an open for reading. The filesystem is then one that only answers, and is asked
+// of each open: what any FUSE server costs. Lose must not be used. To be called before
+// Mount.
 func (f *FS) Cached() *FS {
 	f.keep = true
 	return f
 }
 
 // flags are the answer to an open.
-func (f *FS) flags() uint32 {
-	if f.keep {
-		return fuse.FOPEN_KEEP_CACHE
+func (f *FS) flags(open uint32) uint32 {
+	switch {
+	case !f.keep:
+		return fuse.FOPEN_DIRECT_IO
+	case open&syscall.O_ACCMODE == syscall.O_RDONLY:
+		return fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 	}
-	return fuse.FOPEN_DIRECT_IO
+	return fuse.FOPEN_KEEP_CACHE
 }
 
 // Mount shows the filesystem at point, until Unmount of the server.
@@ -77,9 +82,12 @@ func (f *FS) Mount(point string) (*fuse.Server, error) {
 	if f.keep {
 		ttl = time.Hour
 	}
-	return fs.Mount(point, &node{fs: f, in: f.root}, &fs.Options{EntryTimeout: &ttl, AttrTimeout: &ttl,
-		MountOptions: fuse.MountOptions{DirectMount: true, AllowOther: true, FsName: "lossyfs", Name: "lossyfs",
-			Options: []string{"default_permissions", "dev"}}})
+	o := fuse.MountOptions{DirectMount: true, FsName: "lossyfs", Name: "lossyfs", Options: []string{"default_permissions"}, MaxWrite: 1 << 20}
+	if os.Geteuid() == 0 {
+		o.AllowOther, o.Options = true, append(o.Options, "dev")
+	}
+	return fs.Mount(point, &node{fs: f, in: f.root}, &fs.Options{EntryTimeout: &ttl, AttrTimeout: &ttl, NegativeTimeout: &ttl,
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), MountOptions: o})
 }
 
 func (f *FS) make(mode uint32, parent *inode) *inode {
@@ -286,7 +294,7 @@ func (n *node) add(ctx context.Context, name string, mode uint32, o *fuse.EntryO
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, o *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
 	c, errno := n.add(ctx, name, syscall.S_IFREG|mode&07777, o, "")
-	return c, nil, n.fs.flags(), errno
+	return c, nil, n.fs.flags(flags), errno
 }
 
 func (n *node) Mknod(ctx context.Context, name string, mode, _ uint32, o *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
@@ -364,8 +372,8 @@ func (n *node) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 	return fs.NewListDirStream(l), 0
 }
 
-func (n *node) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	return nil, n.fs.flags(), 0
+func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	return nil, n.fs.flags(flags), 0
 }
 
 func (n *node) Read(_ context.Context, _ fs.FileHandle, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -22,9 +23,10 @@ type Device struct {
 	Point string // mount point
 	Env   []string
 
-	t   testing.TB
-	bin string
-	ns  *Namespace // nil: the network of the tests
+	t    testing.TB
+	bin  string
+	ns   *Namespace          // nil: the network of the tests
+	cred *syscall.Credential // nil: the user of the tests
 }
 
 // Result is what a command said.
@@ -66,6 +68,10 @@ func (d *Device) Faulty(names ...string) *Device {
 	return d
 }
 
+// As makes another user run the device, with a binary that this one can execute; home
+// and mount point are to be that user's.
+func (d *Device) As(cred *syscall.Credential, bin string) { d.cred, d.bin = cred, bin }
+
 // Behaves makes the device use the shipped binary again.
 func (d *Device) Behaves() *Device {
 	d.bin, d.Env = os.Getenv(binEnv), nil
@@ -78,6 +84,9 @@ func (d *Device) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "SHEAF_HOME="+d.Home)
 	cmd.Env = append(cmd.Env, d.Env...)
+	if d.cred != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: d.cred}
+	}
 	return cmd
 }
 

@@ -63,6 +63,11 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.home.Close()) }()
+	endProfiles, err := d.startProfiles()
+	if err != nil {
+		return err
+	}
+	defer endProfiles()
 	if d.gd, err = d.startGuardian(); err != nil {
 		return err
 	}
