@@ -93,10 +93,10 @@ func (fs *filesystem) openView(h *handle, by *fuse.InHeader, out *fuse.OpenOut) 
 		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 		return fuse.OK
 	}
-	if err := fs.load(n); err != nil {
-		return status(err)
-	}
 	if !h.writes() {
+		if err := fs.peek(n); err != nil {
+			return status(err)
+		}
 		fs.opened(h, tid)
 		// The page cache holds what is shown: whatever changes that, announces it.
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH
@@ -108,6 +108,9 @@ func (fs *filesystem) openView(h *handle, by *fuse.InHeader, out *fuse.OpenOut) 
 			out.OpenFlags |= fuse.FOPEN_DIRECT_IO
 		}
 		return fuse.OK
+	}
+	if err := fs.load(n); err != nil {
+		return status(err)
 	}
 	h.by = fs.resolver.see(tid, true, nil)
 	out.OpenFlags |= fuse.FOPEN_DIRECT_IO
@@ -133,15 +136,15 @@ func (fs *filesystem) openView(h *handle, by *fuse.InHeader, out *fuse.OpenOut) 
 
 // opened records that a process was given what is shown. The caller holds in.mu.
 func (fs *filesystem) opened(h *handle, tid uint32) {
-	n := h.in
-	n.readers++
+	h.in.readers++
 	h.by = fs.resolver.see(tid, false, nil)
-	fs.given(n, h)
+	fs.given(h.in, h)
 }
 
 // given records the version that a handle's process sees. The caller holds in.mu.
 func (fs *filesystem) given(n *inode, h *handle) {
-	h.version = n.version
+	version := n.shows()
+	h.version = version
 	if n.alt != nil {
 		return
 	}
@@ -156,8 +159,7 @@ func (fs *filesystem) given(n *inode, h *handle) {
 	if n.object.Object != nil {
 		return
 	}
-	c, node, at := h.by, n.node, time.Now()
-	before, version := n.before, n.version
+	c, node, before, at := h.by, n.node, n.before, time.Now()
 	if !n.flipping {
 		before = nil
 	}
@@ -185,6 +187,9 @@ func (fs *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) 
 	n := h.in
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if err := fs.load(n); err != nil {
+		return nil, status(err)
+	}
 	got, err := fs.readShown(h, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
 	if err != nil && got == 0 {
 		return nil, status(err)

@@ -62,9 +62,14 @@ type resolver struct {
 	wake   *sync.Cond
 	queue  []func()
 	recent map[uint32]*caller
+	busy   bool // the goroutine runs what was in the queue
 	closed bool
 	idle   sync.WaitGroup
 }
+
+// atOnce is how many notes about known callers wait for company: waking a goroutine
+// costs more than making one. Who looks at what they note calls flush.
+const atOnce = 256
 
 // fresh is how long a thread's number surely means the same process.
 const fresh = 100 * time.Millisecond
@@ -78,7 +83,8 @@ func newResolver() *resolver {
 
 // see returns the caller of a request with this thread id at once; then, if not
 // nil, runs on the resolver's goroutine when the caller is known, in the order
-// of the calls. It must be called before the request is answered.
+// of the calls, and before flush returns. It must be called before the request is
+// answered.
 func (r *resolver) see(tid uint32, deep bool, then func(*caller)) *caller {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,22 +97,24 @@ func (r *resolver) see(tid uint32, deep bool, then func(*caller)) *caller {
 		}
 		r.recent[tid] = c
 		r.queue = append(r.queue, c.resolve)
+		r.wake.Signal()
 	}
 	if then != nil {
-		r.queue = append(r.queue, func() { then(c) })
+		if r.queue = append(r.queue, func() { then(c) }); len(r.queue) >= atOnce {
+			r.wake.Signal()
+		}
 	}
-	r.wake.Signal()
 	return c
 }
 
 // flush waits until everything asked before it is known and recorded.
 func (r *resolver) flush() {
-	ch := make(chan struct{})
 	r.mu.Lock()
-	if r.closed {
+	if r.closed || len(r.queue) == 0 && !r.busy {
 		r.mu.Unlock()
 		return
 	}
+	ch := make(chan struct{})
 	r.queue = append(r.queue, func() { close(ch) })
 	r.wake.Signal()
 	r.mu.Unlock()
@@ -125,11 +133,12 @@ func (r *resolver) close() {
 func (r *resolver) run() {
 	for {
 		r.mu.Lock()
+		r.busy = false
 		for len(r.queue) == 0 && !r.closed {
 			r.wake.Wait()
 		}
 		batch := r.queue
-		r.queue = nil
+		r.queue, r.busy = nil, true
 		r.mu.Unlock()
 		if len(batch) == 0 {
 			return

@@ -104,6 +104,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 	}
 	now := time.Now()
 	if in.bound {
+		fs.resolver.flush() // what the writer read before counts as before
 		fs.reads.saved(s.writer.wait(), in.node, v, now)
 		for _, r := range s.readers {
 			fs.reads.read(r.wait(), in.node, v, now)

@@ -209,7 +209,7 @@ func (fs *filesystem) renameOver(src, from *inode, oldName string, dst, to *inod
 	dst.mu.Lock()
 	err := fs.publish(dst)
 	node := dst.node
-	base := dst.version
+	base := dst.shows()
 	dst.mu.Unlock()
 	if err != nil {
 		return err
@@ -327,6 +327,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	fs.bind(src, node)
 	src.draft = draft{}
 	if src.sess == nil {
+		fs.resolver.flush()
 		fs.reads.saved(s.writer.wait(), node, v, now)
 		if err := fs.show(src, crdt.Content{Version: v, Text: c.Text, Object: c.Object}); err != nil {
 			return err

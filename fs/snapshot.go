@@ -28,7 +28,7 @@ type snapshot struct {
 const unknown = -1
 
 // changing tells whether the file changes, or did a moment ago. The caller holds in.mu;
-// the view is loaded.
+// what is shown is known (know).
 func (in *inode) changing(now time.Time) bool {
 	return in.stale || in.flipping || in.mixed || now.Sub(in.flipped) < hot || in.told != unknown && in.told != in.size()
 }

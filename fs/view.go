@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"syscall"
 	"time"
 
@@ -43,7 +44,7 @@ type view struct {
 	savedMtime   time.Time
 	savedSize    int64
 	shownLast    *shown // before the one that is shown
-	cached       bool   // the kernel may hold shownLast, while nothing is loaded
+	cached       bool   // while nothing is loaded: the kernel, or a reader, may have been given shownLast
 
 	guards map[process]guard
 }
@@ -76,10 +77,42 @@ func (fs *filesystem) load(in *inode) error {
 		}
 		return err
 	}
+	if err != nil && in.cached && in.alt == nil {
+		// Removed elsewhere while a reader has it open.
+		c, err = fs.folder.ContentAt(in.node, in.shownLast.version)
+	}
 	if err != nil {
 		return err
 	}
 	return fs.show(in, c)
+}
+
+// peek makes known which version is shown. A text's bytes are left to the first
+// read, which does not come if the kernel has them. The caller holds in.mu.
+func (fs *filesystem) peek(in *inode) error {
+	if in.loaded || !in.bound || in.alt != nil {
+		return fs.load(in)
+	}
+	info, err := fs.folder.Get(in.node)
+	if err != nil || info.Object != nil || in.cached && !info.Version.Equal(in.shownLast.version) {
+		return fs.load(in)
+	}
+	if !in.cached {
+		mtime := info.Mtime
+		if in.saved && in.savedVersion.Equal(info.Version) {
+			mtime = in.savedMtime
+		}
+		in.shownLast, in.cached = &shown{slices.Clone(info.Version), info.Size, mtime}, true
+	}
+	return nil
+}
+
+// shows is the version that is shown, once peek or load has made it known.
+func (in *inode) shows() crdt.Version {
+	if !in.loaded && in.cached {
+		return in.shownLast.version
+	}
+	return in.version
 }
 
 // show makes the view show this content. The caller holds in.mu.
@@ -126,11 +159,13 @@ func (in *inode) idle() bool {
 	return in.bound && in.sess == nil && in.readers == 0 && in.writers == 0 && !in.stale && !in.flipping && !in.gone
 }
 
-// size is the size that is seen. The view is loaded, or not bound.
+// size is the size that is seen, once know or load has made it known.
 func (in *inode) size() int64 {
 	switch {
 	case in.sess != nil:
 		return in.sess.size
+	case !in.loaded && in.cached:
+		return in.shownLast.size
 	case in.object.Object != nil:
 		return in.object.Size
 	}

@@ -151,7 +151,7 @@ func (fs *filesystem) detach(in *inode) {
 			in.draft.mode = info.Mode
 		}
 	}
-	if in.handles > 0 {
+	if in.handles > 0 && in.kind == crdt.File {
 		if err := fs.load(in); err != nil {
 			fs.log.Warn("keep a removed file for its readers", "err", err)
 		}
