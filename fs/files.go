@@ -468,6 +468,9 @@ func (fs *filesystem) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fu
 	if err != nil {
 		return status(err)
 	}
+	if err := s.unpack(); err != nil {
+		return status(err)
+	}
 	if err := syscall.Fallocate(s.fd, in.Mode, int64(in.Offset), int64(in.Length)); err != nil {
 		return status(err)
 	}

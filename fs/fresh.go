@@ -155,13 +155,28 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 		}
 		return nil
 	})
+	var ended []uint64
 	for _, m := range out {
 		if err != nil {
 			failed[m.in] = err
 		}
-		if failed[m.in] == nil {
-			fs.placed(m.in, m.node, m.c, m.v)
+		if failed[m.in] != nil {
+			continue
 		}
+		s := m.in.sess
+		if s != nil {
+			s.batched = true
+		}
+		fs.placed(m.in, m.node, m.c, m.v)
+		if s != nil {
+			s.batched = false
+			if m.in.sess != s {
+				ended = append(ended, s.ID)
+			}
+		}
+	}
+	if err := fs.journal.dropAll(ended); err != nil {
+		fs.log.Error("end the sessions of new files", "err", err)
 	}
 	if len(hidden) > 0 && err == nil && fs.queue != nil {
 		fs.later(0, func() {

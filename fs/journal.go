@@ -63,14 +63,19 @@ type journal struct {
 	file *os.File
 	size int64
 	next uint64
-	live map[uint64]record
+
+	live   map[uint64]record
+	packed map[uint64][]byte // bytes of sessions that have no file (pack.go)
+
+	synced bool   // what is live may have reached the disk
+	ended  func() // not nil: called when none of that is live any more; must not wait
 }
 
 const (
 	journalName = "journal"
 	frameHead   = 8 // length, checksum
 	maxRecord   = 1 << 20
-	compactAt   = 1 << 20
+	compactAt   = 32 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -79,6 +84,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type change struct {
 	Put  *record `cbor:"1,keyasint,omitempty"`
 	Drop uint64  `cbor:"2,keyasint,omitempty"`
+
+	Pack   *piece `cbor:"3,keyasint,omitempty"`
+	Unpack uint64 `cbor:"4,keyasint,omitempty"`
 }
 
 // openJournal reads the journal in dir, which it makes if need be. A frame cut
@@ -93,7 +101,7 @@ func openJournal(dir string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
-	j := &journal{dir: dir, file: f, live: map[uint64]record{}}
+	j := &journal{dir: dir, file: f}
 	if err := j.load(); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
@@ -125,7 +133,7 @@ func (j *journal) load() error {
 	if err != nil {
 		return err
 	}
-	j.live, j.size = decodeJournal(b)
+	j.live, j.packed, j.size = decodeJournal(b)
 	if err := j.file.Truncate(j.size); err != nil {
 		return err
 	}
@@ -144,8 +152,8 @@ func (j *journal) load() error {
 }
 
 // decodeJournal replays frames and tells how many bytes of b are whole.
-func decodeJournal(b []byte) (map[uint64]record, int64) {
-	live := map[uint64]record{}
+func decodeJournal(b []byte) (live map[uint64]record, packed map[uint64][]byte, whole int64) {
+	live, packed = map[uint64]record{}, map[uint64][]byte{}
 	at := 0
 	for len(b)-at >= frameHead {
 		n := int(binary.LittleEndian.Uint32(b[at:]))
@@ -158,14 +166,23 @@ func decodeJournal(b []byte) (map[uint64]record, int64) {
 		if crc32.Checksum(payload, castagnoli) != sum || cbor.Unmarshal(payload, &c) != nil {
 			break
 		}
-		if c.Put != nil {
+		switch {
+		case c.Put != nil:
 			live[c.Put.ID] = *c.Put
-		} else {
+		case c.Pack != nil:
+			if _, ok := live[c.Pack.ID]; !ok || !c.Pack.fits(packed[c.Pack.ID]) {
+				return live, packed, int64(at)
+			}
+			packed[c.Pack.ID] = c.Pack.onto(packed[c.Pack.ID])
+		case c.Unpack != 0:
+			delete(packed, c.Unpack)
+		default:
 			delete(live, c.Drop)
+			delete(packed, c.Drop)
 		}
 		at += frameHead + n
 	}
-	return live, int64(at)
+	return live, packed, int64(at)
 }
 
 func encodeFrame(c change) ([]byte, error) {
@@ -199,24 +216,47 @@ func (j *journal) put(r record) error {
 }
 
 // drop ends a record: what it told of is in the folder, or is not wanted.
-func (j *journal) drop(id uint64) error {
+func (j *journal) drop(id uint64) error { return j.dropAll([]uint64{id}) }
+
+// dropAll ends many at once.
+func (j *journal) dropAll(ids []uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, ok := j.live[id]; !ok {
-		return nil
-	}
-	delete(j.live, id)
-	if len(j.live) == 0 {
-		err := j.file.Truncate(0)
-		if err == nil {
-			j.size = 0
+	var b []byte
+	for _, id := range ids {
+		if _, ok := j.live[id]; !ok {
+			continue
 		}
-		return err
+		delete(j.live, id)
+		delete(j.packed, id)
+		frame, err := encodeFrame(change{Drop: id})
+		if err != nil {
+			return err
+		}
+		b = append(b, frame...)
 	}
-	if j.size > compactAt && j.size > int64(len(j.live))*1024 {
+	switch {
+	case len(b) == 0:
+		return nil
+	case len(j.live) == 0:
+		return j.empty()
+	case j.size > compactAt && j.size > int64(len(j.live)+32*len(j.packed))*2048:
 		return j.compact()
 	}
-	return j.write(change{Drop: id})
+	return j.append(b)
+}
+
+// empty begins the file anew, when nothing is live.
+func (j *journal) empty() error {
+	if err := j.file.Truncate(0); err != nil {
+		return err
+	}
+	j.size = 0
+	if j.synced && j.ended != nil {
+		j.synced = false
+		j.ended() // or a loss of power would bring back what ended long ago
+	}
+	return nil
 }
 
 func (j *journal) write(c change) error {
@@ -224,6 +264,10 @@ func (j *journal) write(c change) error {
 	if err != nil {
 		return err
 	}
+	return j.append(b)
+}
+
+func (j *journal) append(b []byte) error {
 	if _, err := j.file.WriteAt(b, j.size); err != nil {
 		return fmt.Errorf("journal %s: %w", j.dir, err)
 	}
@@ -236,6 +280,13 @@ func (j *journal) compact() error {
 	var b []byte
 	for _, r := range j.live {
 		frame, err := encodeFrame(change{Put: &r})
+		if err != nil {
+			return err
+		}
+		b = append(b, frame...)
+	}
+	for id, data := range j.packed {
+		frame, err := encodeFrame(change{Pack: &piece{ID: id, Data: data}})
 		if err != nil {
 			return err
 		}
@@ -265,6 +316,7 @@ func (j *journal) compact() error {
 // sync makes the records, and the names of the sessions' files, durable.
 func (j *journal) sync() error {
 	j.mu.Lock()
+	j.synced = j.synced || len(j.live) > 0
 	fd, err := syscall.Dup(int(j.file.Fd()))
 	j.mu.Unlock()
 	if err != nil {

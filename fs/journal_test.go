@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -26,7 +27,8 @@ func openTestJournal(t testing.TB, dir string) *journal {
 	return j
 }
 
-// TestJournal: whatever was put and not dropped is there after a restart.
+// TestJournal: whatever was put and not dropped is there after a restart, with the
+// bytes that were packed.
 func TestJournal(t *testing.T) {
 	root := t.TempDir()
 	n := 0
@@ -37,9 +39,9 @@ func TestJournal(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		live := map[uint64]bool{}
+		live, packed := map[uint64]bool{}, map[uint64]string{}
 		for range rapid.IntRange(0, 30).Draw(rt, "steps") {
-			switch rapid.IntRange(0, 4).Draw(rt, "step") {
+			switch rapid.IntRange(0, 6).Draw(rt, "step") {
 			case 0, 1:
 				r := testRecord(j.number())
 				if err := j.put(r); err != nil {
@@ -52,6 +54,37 @@ func TestJournal(t *testing.T) {
 						rt.Fatal(err)
 					}
 					delete(live, id)
+					delete(packed, id)
+					break
+				}
+			case 5:
+				for id := range live {
+					p := piece{ID: id, Off: rapid.Int64Range(0, 20).Draw(rt, "offset"), Data: rapid.SliceOfN(rapid.Byte(), 1, 10).Draw(rt, "data")}
+					have := packed[id]
+					ok, err := j.pack(p)
+					if err != nil || ok != (int(p.Off) <= len(have)) {
+						rt.Fatalf("pack at %d of %d bytes: %v, %v", p.Off, len(have), ok, err)
+					}
+					if ok {
+						packed[id] = have[:p.Off] + string(p.Data) + have[min(len(have), int(p.Off)+len(p.Data)):]
+					}
+					break
+				}
+			case 6:
+				for id, want := range packed {
+					fd, err := j.unpack(id, rapid.Bool().Draw(rt, "sync"))
+					if err != nil {
+						rt.Fatal(err)
+					}
+					syscall.Close(fd)
+					if got, err := os.ReadFile(j.path(id)); err != nil || string(got) != want {
+						rt.Fatalf("unpacked %q, %v; want %q", got, err, want)
+					}
+					delete(packed, id)
+					delete(live, id)
+					if err := j.drop(id); err != nil {
+						rt.Fatal(err)
+					}
 					break
 				}
 			case 4:
@@ -72,6 +105,11 @@ func TestJournal(t *testing.T) {
 			if !maps.Equal(got, live) {
 				rt.Fatalf("live %v, want %v", got, live)
 			}
+			for id := range live {
+				if got := string(j.packedBytes(id)); got != packed[id] {
+					rt.Fatalf("packed %q, want %q", got, packed[id])
+				}
+			}
 		}
 		j.close()
 	})
@@ -91,7 +129,7 @@ func TestJournalTail(t *testing.T) {
 		t.Fatal(err)
 	}
 	for cut := range whole {
-		live, n := decodeJournal(whole[:cut])
+		live, _, n := decodeJournal(whole[:cut])
 		if int(n) > cut || len(live) > 3 || len(live) != int(n)*3/len(whole) {
 			t.Fatalf("cut at %d: %d records in %d bytes", cut, len(live), n)
 		}
@@ -105,8 +143,11 @@ func FuzzJournal(f *testing.F) {
 	frame, _ := encodeFrame(change{Put: &record{ID: 1, Kind: moveRecord}})
 	f.Add(frame)
 	f.Add([]byte{})
+	packed, _ := encodeFrame(change{Put: &record{ID: 1, Kind: sessionRecord}})
+	piece, _ := encodeFrame(change{Pack: &piece{ID: 1, Data: []byte("bytes")}})
+	f.Add(append(packed, piece...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, n := decodeJournal(b); n < 0 || n > int64(len(b)) {
+		if _, _, n := decodeJournal(b); n < 0 || n > int64(len(b)) {
 			t.Fatalf("%d of %d bytes", n, len(b))
 		}
 	})

@@ -165,6 +165,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	if fs.journal, err = openJournal(sessionsDir(h, f)); err != nil {
 		return nil, err
 	}
+	fs.journal.ended = func() { fs.later(quiet, fs.syncJournal) }
 	fs.reads, fs.resolver, fs.queue = newReadTable(), newResolver(), newQueue()
 	mark, err := f.Local(ownersMark)
 	if err != nil {

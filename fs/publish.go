@@ -220,7 +220,7 @@ func (fs *filesystem) content(in *inode, s *session) (crdt.NewContent, error) {
 		b.Grow(int(s.size))
 		buf := make([]byte, min(s.size, 1<<20))
 		for off := int64(0); off < s.size; {
-			n, err := preadFull(s.fd, buf, off)
+			n, err := s.readAt(buf, off)
 			if err != nil {
 				return crdt.NewContent{}, err
 			}
@@ -236,6 +236,9 @@ func (fs *filesystem) content(in *inode, s *session) (crdt.NewContent, error) {
 	}
 	// An object that could not be published would stay when its file is removed.
 	if err := fs.home.Room(); err != nil {
+		return crdt.NewContent{}, err
+	}
+	if err := s.unpack(); err != nil {
 		return crdt.NewContent{}, err
 	}
 	if in != nil {
@@ -346,10 +349,10 @@ func (fs *filesystem) look(in *inode, s *session) {
 // textSoFar tells whether the bytes are a text now: one cut in the middle of a
 // character waits for the rest.
 func (s *session) textSoFar() bool {
-	if s.size > crdt.MaxText || s.fd < 0 {
+	if s.size > crdt.MaxText || s.stored != nil {
 		return false
 	}
 	b := make([]byte, s.size)
-	n, err := preadFull(s.fd, b, 0)
+	n, err := s.readAt(b, 0)
 	return err == nil && crdt.IsText(b[:n])
 }

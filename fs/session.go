@@ -17,6 +17,7 @@ import (
 type session struct {
 	record
 	fd       int
+	packed   *journal      // the bytes are in the journal, not in a file
 	stored   *crdt.Object  // the bytes are an object already; a write makes a copy first
 	readOnly int           // with stored: the same bytes, opened for reading
 	storing  chan struct{} // closed when the bytes, which are being stored, may change again
@@ -34,6 +35,7 @@ type session struct {
 	since   time.Time // begun, or published last
 	last    time.Time // the last write
 	watched bool      // a timer looks after it
+	batched bool      // who publishes it with others ends its record
 }
 
 // how says how a session begins.
@@ -88,23 +90,26 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 		s.Mark = rand.Uint64()
 	}
 	var err error
-	if s.fd, err = fs.newFile(s.ID); err != nil {
+	if h == whole && !in.bound && in.size() == 0 {
+		s.packed = fs.journal
+	} else if s.fd, err = fs.newFile(s.ID); err != nil {
 		return nil, err
 	}
-	switch h {
-	case whole:
+	switch {
+	case s.packed != nil:
+	case h == whole:
 		err = in.copyTo(s.fd)
 		s.size = in.size()
-	case truncate:
+	case h == truncate:
 		s.dirty, s.mtime = true, now
-	case appended:
+	default: // appended
 		s.size = in.size()
 	}
 	if err == nil {
 		err = fs.journal.put(s.record)
 	}
 	if err != nil {
-		syscall.Close(s.fd)
+		s.closeFiles()
 		os.Remove(fs.journal.path(s.ID))
 		return nil, err
 	}
@@ -231,6 +236,9 @@ func (fs *filesystem) cut(s *session, size int64) error {
 			return err
 		}
 	}
+	if err := s.unpack(); err != nil {
+		return err
+	}
 	if err := syscall.Ftruncate(s.fd, size); err != nil {
 		return err
 	}
@@ -261,7 +269,7 @@ func (s *session) write(data [][]byte, off int64) (uint32, error) {
 	}
 	var done int64
 	for _, b := range data {
-		n, err := pwriteFull(s.fd, b, at+done)
+		n, err := s.writeAt(b, at+done)
 		done += int64(n)
 		if err != nil {
 			if done == 0 {
@@ -277,6 +285,22 @@ func (s *session) write(data [][]byte, off int64) (uint32, error) {
 	s.size = max(s.size, off+done)
 	s.dirty, s.wrote, s.mtime, s.last = true, true, now, now
 	return uint32(done), nil
+}
+
+func (s *session) writeAt(b []byte, off int64) (int, error) {
+	if s.packed != nil {
+		ok, err := s.packed.pack(piece{s.ID, off, b})
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			return len(b), nil
+		}
+		if err := s.unpack(); err != nil {
+			return 0, err
+		}
+	}
+	return pwriteFull(s.fd, b, off)
 }
 
 // sync makes the bytes and the record durable.
@@ -295,16 +319,27 @@ func (fs *filesystem) syncSession(s *session) error {
 	return fs.journal.sync()
 }
 
+// syncJournal has the disk forget what ended.
+func (fs *filesystem) syncJournal() {
+	if err := fs.journal.sync(); err != nil {
+		fs.log.Error("sync the journal", "err", err)
+	}
+}
+
 // endSession drops a session whose bytes are in the folder or are not wanted.
 // The caller holds in.mu.
 func (fs *filesystem) endSession(in *inode) {
 	s := in.sess
 	in.sess = nil
-	if err := fs.journal.drop(s.ID); err != nil {
-		fs.log.Error("end a write session", "path", s.Path, "err", err)
+	if !s.batched {
+		if err := fs.journal.drop(s.ID); err != nil {
+			fs.log.Error("end a write session", "path", s.Path, "err", err)
+		}
 	}
 	s.closeFiles()
-	os.Remove(fs.journal.path(s.ID))
+	if s.packed == nil {
+		os.Remove(fs.journal.path(s.ID))
+	}
 }
 
 func (s *session) closeFiles() {

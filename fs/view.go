@@ -202,10 +202,8 @@ func (in *inode) read(buf []byte, off int64) (int, error) {
 		}
 		m, err := preadFull(s.fd, buf[n:], off-int64(len(in.text)))
 		return n + m, err
-	case s != nil && s.stored != nil:
-		return preadFull(s.readOnly, buf, off)
 	case s != nil:
-		return preadFull(s.fd, buf, off)
+		return s.readAt(buf, off)
 	case in.object.Object != nil:
 		return preadFull(in.object.fd, buf, off)
 	case off < int64(len(in.text)):

@@ -115,8 +115,15 @@ func (fs *filesystem) settle(list []*waiting) error {
 	if err != nil {
 		return err
 	}
+	ids := make([]uint64, len(list))
+	for i, w := range list {
+		ids[i] = w.id
+		delete(fs.waits, at(w.dir, w.name))
+	}
+	if err := fs.journal.dropAll(ids); err != nil {
+		fs.log.Error("end waits", "err", err)
+	}
 	for _, w := range list {
-		fs.forgetWait(w)
 		w.in.mu.Lock()
 		if w.to != nil && w.in.parent == w.to && w.in.name == w.as {
 			fs.hide(w.in)
