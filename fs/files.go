@@ -94,7 +94,7 @@ func (fs *filesystem) openView(h *handle, by *fuse.InHeader, out *fuse.OpenOut) 
 		return fuse.OK
 	}
 	if !h.writes() {
-		if err := fs.peek(n); err != nil {
+		if err := fs.know(n); err != nil {
 			return status(err)
 		}
 		fs.opened(h, tid)

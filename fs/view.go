@@ -87,9 +87,9 @@ func (fs *filesystem) load(in *inode) error {
 	return fs.show(in, c)
 }
 
-// peek makes known which version is shown. A text's bytes are left to the first
+// know makes known which version is shown. A text's bytes are left to the first
 // read, which does not come if the kernel has them. The caller holds in.mu.
-func (fs *filesystem) peek(in *inode) error {
+func (fs *filesystem) know(in *inode) error {
 	if in.loaded || !in.bound || in.alt != nil {
 		return fs.load(in)
 	}
@@ -107,7 +107,7 @@ func (fs *filesystem) peek(in *inode) error {
 	return nil
 }
 
-// shows is the version that is shown, once peek or load has made it known.
+// shows is the version that is shown, once know or load has made it known.
 func (in *inode) shows() crdt.Version {
 	if !in.loaded && in.cached {
 		return in.shownLast.version
