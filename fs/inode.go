@@ -188,6 +188,26 @@ func (fs *filesystem) release(in *inode) {
 
 // attr fills in what stat shows. The caller holds in.mu.
 func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
+	if in.special != nil || in.ownAttr() {
+		return fs.attrOf(in, crdt.Info{}, out)
+	}
+	info, err := fs.folder.Get(in.node)
+	if err != nil && in.isRemains() {
+		info, err = crdt.Info{Kind: in.kind, Mode: 0o755}, nil
+	}
+	if err != nil {
+		return status(err)
+	}
+	return fs.attrOf(in, info, out)
+}
+
+// ownAttr tells whether the folder does not know the file, or not any more.
+func (in *inode) ownAttr() bool {
+	return in.draftOnly() || in.gone && in.kind == crdt.File && in.loaded
+}
+
+// attrOf is attr for who knows what the folder says. The caller holds in.mu.
+func (fs *filesystem) attrOf(in *inode, info crdt.Info, out *fuse.Attr) fuse.Status {
 	out.Ino = in.ino
 	out.Nlink = 1 // not 0 while it has a name: an entry's invalidation would look like DELETE_SELF to watchers
 	if in.gone && in.kind != crdt.Dir {
@@ -199,18 +219,11 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 		fs.specialAttr(in, out)
 		return fuse.OK
 	}
-	if in.draftOnly() || in.gone && in.kind == crdt.File && in.loaded {
+	if in.ownAttr() {
 		out.Mode = syscall.S_IFREG | in.draft.mode&modeBits | in.bits
 		size, mtime := in.sizeAndTime(crdt.Info{})
 		fs.fill(in, out, size, mtime)
 		return fuse.OK
-	}
-	info, err := fs.folder.Get(in.node)
-	if err != nil && in.isRemains() {
-		info, err = crdt.Info{Kind: in.kind, Mode: 0o755}, nil
-	}
-	if err != nil {
-		return status(err)
 	}
 	out.Mode = info.Mode&modeBits | in.bits
 	switch in.kind {
@@ -273,9 +286,16 @@ func (fs *filesystem) entry(in *inode, out *fuse.EntryOut) fuse.Status {
 
 // entryOut fills in the answer to a lookup. The caller holds in.mu.
 func (fs *filesystem) entryOut(in *inode, out *fuse.EntryOut) fuse.Status {
-	if st := fs.attr(in, &out.Attr); !st.Ok() {
-		return st
+	st := fs.attr(in, &out.Attr)
+	if st.Ok() {
+		in.entry(out)
 	}
+	return st
+}
+
+// entry fills in the rest of an answer to a lookup, which has the attributes. The
+// caller holds in.mu.
+func (in *inode) entry(out *fuse.EntryOut) {
 	out.NodeId = in.id
 	out.SetEntryTimeout(forever)
 	out.SetAttrTimeout(forever)
@@ -287,5 +307,4 @@ func (fs *filesystem) entryOut(in *inode, out *fuse.EntryOut) fuse.Status {
 		out.SetEntryTimeout(time.Second)
 		out.SetAttrTimeout(time.Second)
 	}
-	return fuse.OK
 }

@@ -140,7 +140,9 @@ func (fs *filesystem) realize(in *inode, path string) error {
 	case s != nil && s.stored != nil:
 		err = copyFile(fd, s.readOnly, s.size)
 	case s != nil:
-		err = copyFile(fd, s.fd, s.size)
+		if err = s.unpack(); err == nil {
+			err = copyFile(fd, s.fd, s.size)
+		}
 	default:
 		err = in.copyTo(fd)
 	}

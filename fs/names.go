@@ -198,7 +198,7 @@ func (fs *filesystem) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse
 	if toLocal(&in.InHeader) {
 		return fs.local.ReadDir(cancel, in, out)
 	}
-	return fs.readDir(in, func(e fuse.DirEntry, _ dirent) bool { return out.AddDirEntry(e) })
+	return fs.readDir(in, func(e fuse.DirEntry, _ dirent, _ bool) bool { return out.AddDirEntry(e) })
 }
 
 // ReadDirPlus implements fuse.RawFileSystem.
@@ -206,7 +206,7 @@ func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *
 	if toLocal(&in.InHeader) {
 		return fs.localReadDirPlus(cancel, in, out)
 	}
-	return fs.readDir(in, func(e fuse.DirEntry, d dirent) bool {
+	return fs.readDir(in, func(e fuse.DirEntry, d dirent, fresh bool) bool {
 		eo := out.AddDirLookupEntry(e)
 		if eo == nil {
 			return false
@@ -218,23 +218,38 @@ func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *
 		if d.local.mode != 0 {
 			return true
 		}
-		n, err := fs.find(fs.handles[in.Fh].in, d.name)
+		var n *inode
+		var err error
+		if fresh = fresh && d.in == nil && !d.info.Alt; fresh {
+			n = fs.inodeFor(d.info)
+		} else {
+			n, err = fs.find(fs.handles[in.Fh].in, d.name)
+		}
 		if err != nil || !n.mu.TryLock() {
 			return true
 		}
-		if fs.entryOut(n, eo).Ok() {
+		defer n.mu.Unlock()
+		st := fuse.OK
+		if fresh {
+			if st = fs.attrOf(n, d.info, &eo.Attr); st.Ok() {
+				n.entry(eo)
+			}
+		} else {
+			st = fs.entryOut(n, eo)
+		}
+		if st.Ok() {
 			n.lookups++
 		} else {
 			*eo = fuse.EntryOut{}
 		}
-		n.mu.Unlock()
 		return true
 	})
 }
 
 // readDir lists from the snapshot that was taken at offset 0, so that every
-// name that stays is seen once.
-func (fs *filesystem) readDir(in *fuse.ReadIn, add func(fuse.DirEntry, dirent) bool) fuse.Status {
+// name that stays is seen once. add is told whether the snapshot was taken just now,
+// under the lock that is held: then it is also what the names stand for.
+func (fs *filesystem) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, d dirent, fresh bool) bool) fuse.Status {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	h := fs.handles[in.Fh]
@@ -244,7 +259,8 @@ func (fs *filesystem) readDir(in *fuse.ReadIn, add func(fuse.DirEntry, dirent) b
 	if h.in.gone {
 		return fuse.OK
 	}
-	if in.Offset == 0 || h.list == nil {
+	fresh := in.Offset == 0 || h.list == nil
+	if fresh {
 		list, err := fs.list(h.in)
 		if err != nil {
 			return status(err)
@@ -262,7 +278,7 @@ func (fs *filesystem) readDir(in *fuse.ReadIn, add func(fuse.DirEntry, dirent) b
 		} else if d.name != "." && d.name != ".." {
 			e.Mode, e.Ino = fs.direntMode(d)
 		}
-		if !add(e, d) {
+		if !add(e, d, fresh) {
 			break
 		}
 	}

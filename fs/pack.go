@@ -122,9 +122,9 @@ func (s *session) readAt(buf []byte, off int64) (int, error) {
 	return preadFull(s.fd, buf, off)
 }
 
-// takeOut gives a session of an ended process a file of its own, if its bytes are
+// toFile gives a session of an ended process a file of its own, if its bytes are
 // in the journal.
-func (j *journal) takeOut(id uint64) error {
+func (j *journal) toFile(id uint64) error {
 	if len(j.packedBytes(id)) == 0 {
 		return nil
 	}

@@ -78,7 +78,7 @@ func (fs *filesystem) recover(r record) error {
 	case moveRecord:
 		return gone(fs.folder.Update(func(tx *crdt.Tx) error { return tx.Move(r.Node, r.Parent, r.Name) }))
 	}
-	if err := fs.journal.takeOut(r.ID); err != nil {
+	if err := fs.journal.toFile(r.ID); err != nil {
 		return err
 	}
 	fd, err := syscall.Open(fs.journal.path(r.ID), syscall.O_RDWR|syscall.O_CLOEXEC, 0)
