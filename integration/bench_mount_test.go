@@ -123,7 +123,7 @@ func BenchmarkMount(b *testing.B) {
 		p.prepare(b, s, src, rows)
 		b.Logf("%s of %s is ready after %v", p.name, p.account.name, time.Since(start).Round(time.Millisecond))
 	}
-	times, spent := newResults(rows, places), newResults(rows, places)
+	times, spent := newMeasures(rows, places), newMeasures(rows, places)
 	for round := range s.rounds + 1 { // the first round warms
 		for i, r := range rows {
 			if round == 0 && (r.dirty || r.cold || strings.HasPrefix(r.name, "go build")) && !needsFirst(r) {
@@ -143,18 +143,18 @@ func BenchmarkMount(b *testing.B) {
 		time.Since(start).Round(time.Second), s.rounds, benchTable(rows, places, times), benchTable(rows, places, spent))
 }
 
-// results have a duration for each row and place.
-type results [][]time.Duration
+// measures have a duration for each row and place.
+type measures [][]time.Duration
 
-func newResults(rows []row, places []place) results {
-	t := make(results, len(rows))
+func newMeasures(rows []row, places []place) measures {
+	t := make(measures, len(rows))
 	for i := range t {
 		t[i] = make([]time.Duration, len(places))
 	}
 	return t
 }
 
-func (t results) best(i, j int, d time.Duration) {
+func (t measures) best(i, j int, d time.Duration) {
 	if t[i][j] == 0 || d < t[i][j] {
 		t[i][j] = d
 	}
@@ -300,7 +300,7 @@ func cpuOf(pid int) time.Duration {
 }
 
 // benchTable prints the times, and for each aim whether it was met.
-func benchTable(rows []row, places []place, times results) string {
+func benchTable(rows []row, places []place, times measures) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "|")
