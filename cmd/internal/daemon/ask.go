@@ -18,13 +18,7 @@ func (d *daemon) startAsks() (end func(), err error) {
 	m := models(d.o.Home)
 	d.asks = infer.New(d.home, m, infer.Options{Saved: fs.Saved, Blind: fs.Blind, Documents: document.Reader{}, Logger: d.log})
 	end = func() {
-		for _, f := range d.home.Folders() {
-			// A question that was saved a moment ago is asked at the next start.
-			if err := d.publish(f); err != nil {
-				d.log.Warn("publish before asking ends", "folder", f.Name(), "err", err)
-			}
-		}
-		if err := errors.Join(d.asks.Close(), m.Close()); err != nil {
+		if err := errors.Join(d.closeAsks(), m.Close()); err != nil {
 			d.log.Warn("end of asking", "err", err)
 		}
 	}
@@ -33,6 +27,17 @@ func (d *daemon) startAsks() (end func(), err error) {
 		return nil, err
 	}
 	return end, nil
+}
+
+// closeAsks ends the answers. A question that was saved a moment ago is noted first, and
+// asked at the next start.
+func (d *daemon) closeAsks() error {
+	for _, f := range d.home.Folders() {
+		if err := d.publish(f); err != nil {
+			d.log.Warn("publish before asking ends", "folder", f.Name(), "err", err)
+		}
+	}
+	return d.asks.Close()
 }
 
 // answerOf is what reading .sheaf/answer/PATH gives.

@@ -210,7 +210,7 @@ func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.
 	}
 	r := control.DownReply{PID: os.Getpid(), Unmounted: []string{}}
 	// Answers end while their files can still say so; who waits for one is let go.
-	if err := d.asks.Close(); err != nil {
+	if err := d.closeAsks(); err != nil {
 		return r, err
 	}
 	for _, m := range d.allMounted() {
