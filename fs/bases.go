@@ -14,12 +14,14 @@ type base struct {
 	note    note // what status says of it
 }
 
-// note is what status says of a save whose writer had not read the file.
+// note is what status says of a save from which somebody may miss something.
 type note struct{ kind, text string }
 
 var (
 	replaced = note{"replaced", "written anew by a program that had not read it; the old text is in its history"}
-	guessed  = note{"guessed", "written by a program that had not read it, from what looks like an older version; what came since was kept, so look whether that is right"}
+	guessed  = note{"guessed", "written by a program that had not read it, and taken for a change of an older version: what came since was kept, so look whether that is right"}
+	emptied  = note{"emptied", "emptied by a program; the old text is in its history"}
+	cutShort = note{"cut-short", "the program that wrote it was killed before it was done; the old text is in its history"}
 )
 
 const (

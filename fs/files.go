@@ -336,6 +336,9 @@ func (fs *filesystem) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Statu
 		n.active--
 	}
 	s := n.sess
+	if s != nil && s.dirty && s.Truncated && n.bound {
+		s.killed = killedThread(int(in.Pid))
+	}
 	if s == nil || !s.dirty || !s.wrote {
 		return fuse.OK
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // An editor that finds its file newer than when it read it asks whether it may
@@ -77,11 +78,11 @@ func (fs *filesystem) unguard(in *inode, c *caller, v crdt.Version) {
 // caller holds in.mu.
 func (fs *filesystem) guardAttr(in *inode, who *caller, out *fuse.Attr) {
 	g, ok := in.guards[who.process]
-	if !ok || in.sess != nil && in.sess.dirty {
+	if fault.On("fs-show-new-times") || !ok || in.sess != nil && in.sess.dirty {
 		return
 	}
 	info, err := fs.folder.Get(in.node)
-	if err != nil || !slices.Contains(fs.unsaved(info), who.pid) && !neverReloads(who.pid) && !swapsElsewhere(who.pid, info.Name) {
+	if err != nil || !slices.Contains(fs.unsaved(info), who.pid) && !fs.neverReloads(in, who.pid, info.Parent) && !swapsElsewhere(who.pid, info.Name) {
 		return
 	}
 	out.Size = uint64(g.size)
@@ -115,11 +116,45 @@ func (fs *filesystem) unsaved(info crdt.Info) (pids []int) {
 	return pids
 }
 
-// neverReloads tells whether a process looks at a file it has read only to warn
-// before it saves: nano keeps no trace of unsaved changes unless told to lock.
-func neverReloads(pid int) bool {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	return err == nil && strings.TrimSpace(string(comm)) == "nano"
+// neverReloads tells whether a process looks at a file that it has read only to warn
+// before it edits or saves. nano keeps no trace of unsaved changes unless told to lock.
+// Emacs asks at the first key typed into a buffer that is not up to date, before it
+// locks the file; with auto-revert-mode it watches the file's directory, and reloads.
+func (fs *filesystem) neverReloads(in *inode, pid int, dir crdt.NodeID) bool {
+	st, ok := readStat(pid)
+	switch {
+	case !ok:
+		return false
+	case st.program == "nano":
+		return true
+	case strings.HasPrefix(st.program, "emacs"):
+		return !watches(pid, in.ino, fs.inoFor(dir, nil))
+	}
+	return false
+}
+
+// watches tells whether a process watches, by inotify, one of these inode numbers.
+func watches(pid int, inos ...uint64) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range list {
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err != nil || to != "anon_inode:inotify" {
+			continue
+		}
+		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, e.Name()))
+		if err != nil {
+			continue
+		}
+		for _, ino := range inos {
+			if strings.Contains(string(info), fmt.Sprintf(" ino:%x ", ino)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // swapsElsewhere tells whether a process has an open swap file with unsaved

@@ -183,6 +183,16 @@ type procStat struct {
 	program                string
 	parent, group, session int
 	start                  uint64
+	flags                  uint64
+}
+
+// killedBySignal is the kernel's PF_SIGNALED.
+const killedBySignal = 0x400
+
+// killedThread tells whether a thread is on its way out because of a signal.
+func killedThread(tid int) bool {
+	s, ok := readStat(tid)
+	return ok && s.flags&killedBySignal != 0
 }
 
 // readStat reads /proc/PID/stat with raw calls: Go's poller has no business
@@ -203,6 +213,7 @@ func readStat(pid int) (s procStat, ok bool) {
 	s.parent, _ = strconv.Atoi(string(f[1]))
 	s.group, _ = strconv.Atoi(string(f[2]))
 	s.session, _ = strconv.Atoi(string(f[3]))
+	s.flags, _ = strconv.ParseUint(string(f[6]), 10, 64)
 	s.start, _ = strconv.ParseUint(string(f[19]), 10, 64)
 	return s, s.start != 0
 }

@@ -71,6 +71,13 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 	if fs.asksAnew(node, s) {
 		b, o.blind = base{version: s.Base}, true
 	}
+	switch {
+	case c.Object != nil:
+	case s.killed:
+		b.note = cutShort
+	case c.Text == "" && b.note == (note{}):
+		b.note = emptied
+	}
 	var v crdt.Version
 	err = fs.folder.UpdateAs(o, func(tx *crdt.Tx) error {
 		var err error

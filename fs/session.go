@@ -28,6 +28,7 @@ type session struct {
 	dirty  bool // something is not published
 	wrote  bool // bytes came since the truncation
 	closed bool // a new file was closed once: it may be published
+	killed bool // what it began with is gone, and a signal ended its writer
 
 	writer  *caller   // who wrote last
 	readers []*caller // who was given bytes that have no version yet

@@ -66,6 +66,26 @@ func later(kind string) func(c *cell) func() {
 	}
 }
 
+// asking is an editor that asks before it overwrites what came meanwhile. A person who
+// answers yes loses nothing either.
+func asking(kind, question, yes string) func(c *cell) func() {
+	return func(c *cell) func() {
+		e := c.a.Edit(kind, c.file(), "1.1 ")
+		e.InsertUnder(mineAt, c.mine)
+		return func() {
+			if c.against == elsewhere || c.against == paragraph {
+				e.Type(":w\r")
+				e.Shows(question)
+				e.Type(yes)
+				e.Shows("written")
+			} else {
+				e.Save()
+			}
+			e.Quit()
+		}
+	}
+}
+
 // script is a shell script: $1 is the file, $2 the number of the line under which the line
 // $3 goes, $4 a directory for itself. It says "have_read" when it has read the file, which
 // waits until it may save.
@@ -138,6 +158,10 @@ os.close(fd)`)},
 	{name: "nano", start: editor("nano")},
 	{name: "nano, typed later", start: later("nano")},
 	{name: "emacs without backups", start: editor("emacs without backups")},
+	{name: "emacs, typed later", start: later("emacs without backups")},
+	{name: "emacs without locks", start: later("emacs without locks"), leaves: []string{name + "~"}},
+	{name: "emacs with auto-revert, typed later", start: later("emacs that reverts"), leaves: []string{name + "~"}},
+	{name: "vim without a swap file", start: asking("vim without a swap file", "really want to write", "y")},
 	{name: "ed", needs: []string{"ed"}, start: script(`{ printf '%sa\n%s\n.\n!touch %s/read\n' "$2" "$3" "$dir"; until [ -e "$dir/go" ]; do sleep 0.02; done; echo w; } | ed -s "$1"`)},
 	{name: "sed -i", start: script(`exec sed -i -e '$e touch '"$dir"'/read; until [ -e '"$dir"'/go ]; do sleep 0.02; done' -e "$2a\\
 $3" "$1"`)},

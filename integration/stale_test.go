@@ -199,8 +199,9 @@ for dir, text in json.load(sys.stdin).items():
 	for _, j := range jobs {
 		reading.Add(1)
 		all.Go(func() {
+			read := sync.OnceFunc(reading.Done)
+			defer read() // also where -run leaves it out
 			t.Run(j.program.name+" against "+j.against, func(t *testing.T) {
-				read := sync.OnceFunc(reading.Done)
 				defer read()
 				c := j.cell
 				c.t, c.a = t, a.On(t)

@@ -49,17 +49,20 @@ var (
 		"nano": {argv: []string{"nano", "--ignorercfiles"}, bottom: "\x1b/", line: "\x1bg%d\r\x05\r", save: "\x0f\r", quit: "\x18",
 			saved: "Wrote ", alarms: []string{"modified", "Save anyway", "changed on disk", "overwrite", "(Y/N)", "Yes", "Error"}},
 		"emacs": emacs(""), "emacs without backups": emacs(" make-backup-files nil"),
+		"emacs without locks":     emacs(" create-lockfiles nil"),
+		"emacs that reverts":      emacs(" auto-revert-verbose nil) (global-auto-revert-mode 1"),
+		"vim without a swap file": vim("auto", "-n"),
 	}
 )
 
 func emacs(settings string) editor {
-	return editor{argv: []string{"emacs", "-nw", "-Q", "--eval", "(setq inhibit-startup-screen t" + settings + ")"},
+	return editor{argv: []string{"emacs", "-nw", "-Q", "--eval", "(progn (setq inhibit-startup-screen t" + settings + "))"},
 		bottom: "\x1b>", ended: "\r", line: "\x1bgg%d\r\x05\r", save: "\x18\x13", quit: "\x18\x03", saved: "Wrote ",
 		alarms: []string{"changed on disk", "has changed since", "(yes or no)", "(y, n", "really edit", "is locked", "locked by", "auto save"}}
 }
 
-func vim(backupcopy string) editor {
-	return editor{argv: []string{"vim", "--clean", "-c", "set backupcopy=" + backupcopy + " shortmess+=I"},
+func vim(backupcopy string, options ...string) editor {
+	return editor{argv: append([]string{"vim", "--clean", "-c", "set backupcopy=" + backupcopy + " shortmess+=I"}, options...),
 		bottom: "Go", line: ":%d\ro", typed: "\x1b", save: ":w\r", quit: ":q\r", saved: "written", alarms: vimAlarms}
 }
 
