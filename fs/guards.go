@@ -125,7 +125,7 @@ func (fs *filesystem) neverReloads(in *inode, pid int, dir crdt.NodeID) bool {
 	switch {
 	case !ok:
 		return false
-	case st.program == "nano":
+	case st.program == "nano", st.program == "soffice.bin":
 		return true
 	case strings.HasPrefix(st.program, "emacs"):
 		return !watches(pid, in.ino, fs.inoFor(dir, nil))

@@ -26,7 +26,8 @@ const localBit = 1 << 63
 // which an editor tells other editors of this machine that it is at work.
 func IsLocal(name string) bool {
 	switch {
-	case name == ".git", strings.HasPrefix(name, ".nfs"), strings.HasPrefix(name, ".#"):
+	case name == ".git", strings.HasPrefix(name, ".nfs"), strings.HasPrefix(name, ".#"),
+		strings.HasPrefix(name, ".~lock.") && strings.HasSuffix(name, "#"):
 		return true
 	}
 	return swapOf(name) != ""

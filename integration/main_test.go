@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 // tree lists a device's folder: one line for each path with its kind and content.
 // What editors keep beside a file for themselves is left out, and repositories.
 func tree(d *rig.Device) (string, error) {
-	out, err := d.TryShell("", `find . -mindepth 1 -name .git -prune -o ! -name '*.sw?' ! -name '.#*' ! -name '*~' \
+	out, err := d.TryShell("", `find . -mindepth 1 -name .git -prune -o ! -name '*.sw?' ! -name '.#*' ! -name '.~lock.*' ! -name '*~' \
 		\( -type d -printf '%P/\n' -o -type l -printf '%P -> %l\n' -o -type f -exec sha256sum {} + \)`)
 	if err != nil {
 		return "", err
