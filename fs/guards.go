@@ -21,7 +21,8 @@ import (
 // an unsaved buffer it goes on seeing the time and size of the version it read,
 // until it reads again or saves. Attributes of such a file are asked for each
 // time; whether there is an unsaved buffer, the swap files of vim and neovim and
-// the lock link of emacs tell; nano is always answered so, it never reloads.
+// the lock link of emacs tell. nano and LibreOffice never reload a file, and emacs
+// only one that it watches: they are always answered so.
 
 // guard is what one process goes on seeing.
 type guard struct {

@@ -59,6 +59,9 @@ func later(kind string) func(c *cell) func() {
 	return func(c *cell) func() {
 		e := c.a.Edit(kind, c.file(), "1.1 ")
 		return func() {
+			if kind == "emacs that reverts" && (c.against == elsewhere || c.against == paragraph) {
+				e.Shows(c.theirs)
+			}
 			e.InsertUnder(mineAt, c.mine)
 			e.Save()
 			e.Quit()
