@@ -16,7 +16,6 @@ import (
 // shows A that everything of B has come.
 type twoHands struct {
 	name   string
-	needs  []string
 	before string // on A, before they part: makes the file f, and repositories
 	onB    string // on B, before they part
 	a, b   string // while they are apart
