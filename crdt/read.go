@@ -185,6 +185,15 @@ func (f *Folder) Local(name string) ([]byte, error) {
 	return v, storage("read", name, err)
 }
 
+// Locals calls fn with everything that Tx.SetLocal kept under names that begin
+// with prefix, in the order of the names, until it fails.
+func (f *Folder) Locals(prefix string, fn func(name string, value []byte) error) error {
+	n := len(f.key('k'))
+	return storage("read", prefix, f.home.db.Scan(f.key('k', []byte(prefix)), func(k, v []byte) error {
+		return fn(string(k[n:]), v)
+	}))
+}
+
 // Path is where a node is shown, relative to the folder's root; "" for it.
 func (f *Folder) Path(node NodeID) string {
 	f.mu.RLock()

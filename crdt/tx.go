@@ -551,6 +551,16 @@ func (tx *Tx) Remove(node NodeID) error {
 	if !ok {
 		return fail("remove", node.String(), ErrNotExist, nil)
 	}
+	return tx.RemoveSeen(node, n.Version)
+}
+
+// RemoveSeen is Remove by somebody who had seen an older version of the file:
+// what came after it brings the file back.
+func (tx *Tx) RemoveSeen(node NodeID, seen Version) error {
+	n, ok := tx.f.shown(node)
+	if !ok {
+		return fail("remove", node.String(), ErrNotExist, nil)
+	}
 	if node == Root {
 		return fail("remove", "/", ErrInvalid, nil)
 	}
@@ -565,7 +575,7 @@ func (tx *Tx) Remove(node NodeID) error {
 		}
 		above, dir = append(above, *p), p.Parent
 	}
-	tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(n.Version)}})
+	tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(seen)}})
 	for _, p := range slices.Backward(above) {
 		if _, ok := tx.f.shown(p.Node); !ok {
 			tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: p.Node, Parent: p.Parent, Name: p.Name}})

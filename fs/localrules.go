@@ -59,6 +59,24 @@ var buildFolders = map[string][]string{
 	"__pycache__":  nil,
 }
 
+// What decides for a plain directory, too (package plain).
+
+// IgnoreFile is the name of files with shared rules.
+const IgnoreFile = ignoreName
+
+// BuildFolder tells whether a directory of that name may be one that can be made
+// again: if any of the files is beside it, or, with none named, in any case.
+func BuildFolder(name string) (beside []string, ok bool) {
+	beside, ok = buildFolders[name]
+	return beside, ok
+}
+
+// BuildTags are the names of files that may prove it of the directory they are in.
+func BuildTags() []string { return []string{cacheTag, venvTag} }
+
+// ProvesBuild tells whether such a file does.
+func ProvesBuild(tag, content string) bool { return proves(tag, content) }
+
 // ruleSet is what decides, under its own lock.
 type ruleSet struct {
 	mu    sync.Mutex

@@ -52,7 +52,10 @@ func (a *app) initCommand() *cobra.Command {
 		Long: `Make a folder and mount it on PATH, an empty directory or one to be made.
 
 With --import, PATH may hold files: all of them are copied into the new folder and
-compared, the original is moved to PATH.before-sheaf, and the folder is mounted on PATH.`,
+compared, the original is moved to PATH.before-sheaf, and the folder is mounted on PATH.
+
+With --plain nothing is mounted: PATH is an ordinary directory, kept in step with the
+folder. What it holds is the folder's first content. For machines without FUSE.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
@@ -61,7 +64,7 @@ compared, the original is moved to PATH.before-sheaf, and the folder is mounted 
 				return err
 			}
 			// Nothing is made, not even a home, for a place that will not do.
-			if err := daemon.CheckPlace(req.Path, a.home, req.Import); err != nil {
+			if err := daemon.CheckPlace(req.Path, a.home, daemon.Place{Import: req.Import, Plain: req.Plain, Filled: req.Plain}); err != nil {
 				return daemon.Explain(err)
 			}
 			if err := n.check(ctx, a); err != nil {
@@ -84,13 +87,18 @@ compared, the original is moved to PATH.before-sheaf, and the folder is mounted 
 					a.say("not copied, since it is no file, directory or symlink: " + p)
 				}
 			}
-			a.say(fmt.Sprintf("folder %q is mounted on %s", m.Name, m.Path))
-			a.sayIfHere(m.Path)
+			if req.Plain {
+				a.say(fmt.Sprintf("folder %q is kept in step with %s", m.Name, m.Path))
+			} else {
+				a.say(fmt.Sprintf("folder %q is mounted on %s", m.Name, m.Path))
+				a.sayIfHere(m.Path)
+			}
 			a.say("sheaf invite " + m.Path + " prints a ticket for another device")
 			return a.printMounted(m)
 		},
 	}
 	c.Flags().BoolVar(&req.Import, "import", false, "copy what PATH holds into the folder")
+	c.Flags().BoolVar(&req.Plain, "plain", false, "keep an ordinary directory in step instead of mounting")
 	c.Flags().StringVar(&req.Name, "name", "", "the folder's name (default: PATH's last part)")
 	n.deviceFlags(c)
 	return c
@@ -201,7 +209,7 @@ out before, the folder stays joined and goes on filling in the background.`,
 			if err := daemon.CheckTicket(req.Ticket); err != nil {
 				return daemon.Explain(err)
 			}
-			if err := daemon.CheckPlace(req.Path, a.home, false); err != nil {
+			if err := daemon.CheckPlace(req.Path, a.home, daemon.Place{Plain: req.Plain}); err != nil {
 				return daemon.Explain(err)
 			}
 			if err := n.check(ctx, a); err != nil {
@@ -211,11 +219,16 @@ out before, the folder stays joined and goes on filling in the background.`,
 			if err := a.callNew(ctx, n, control.MethodJoin, req, &m); err != nil {
 				return err
 			}
-			a.say(fmt.Sprintf("folder %q is here, mounted on %s", m.Name, m.Path))
-			a.sayIfHere(m.Path)
+			if req.Plain {
+				a.say(fmt.Sprintf("folder %q is here, kept in step with %s", m.Name, m.Path))
+			} else {
+				a.say(fmt.Sprintf("folder %q is here, mounted on %s", m.Name, m.Path))
+				a.sayIfHere(m.Path)
+			}
 			return a.printMounted(m)
 		},
 	}
+	c.Flags().BoolVar(&req.Plain, "plain", false, "keep an ordinary directory in step instead of mounting")
 	c.Flags().DurationVar(&req.Timeout, "timeout", 0, "how long to wait for the first sync, such as 90s (default: as long as it takes)")
 	n.deviceFlags(c)
 	return c

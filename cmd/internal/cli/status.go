@@ -74,6 +74,8 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 		where = "no mount point"
 	case !f.Mounted:
 		where += " (not mounted)"
+	case f.Plain:
+		where += " (a plain directory)"
 	}
 	fmt.Fprintf(b, "%s  %s\n", f.Name, where)
 	if f.Error != nil {

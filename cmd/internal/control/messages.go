@@ -24,6 +24,7 @@ type InitRequest struct {
 	Path   string `json:"path"`
 	Name   string `json:"name,omitempty"` // default: the base of Path
 	Import bool   `json:"import,omitempty"`
+	Plain  bool   `json:"plain,omitempty"` // keep an ordinary directory in step instead of mounting
 }
 
 // Mounted says which folder is mounted where.
@@ -60,6 +61,7 @@ type InviteReply struct {
 type JoinRequest struct {
 	Ticket string `json:"ticket"`
 	Path   string `json:"path"`
+	Plain  bool   `json:"plain,omitempty"` // as in InitRequest
 	// Timeout bounds the wait for the first sync; 0 waits for as long as it takes.
 	Timeout time.Duration `json:"timeout,omitempty"`
 }
@@ -110,8 +112,9 @@ type DeviceStatus struct {
 type FolderStatus struct {
 	ID      string       `json:"id"`
 	Name    string       `json:"name"`
-	Path    string       `json:"path"` // the mount point; empty if it has none
-	Mounted bool         `json:"mounted"`
+	Path    string       `json:"path"`            // the mount point; empty if it has none
+	Mounted bool         `json:"mounted"`         // or kept in step
+	Plain   bool         `json:"plain"`           // an ordinary directory, kept in step
 	Error   *Error       `json:"error,omitempty"` // why it is not mounted
 	Files   int          `json:"files"`
 	Entries uint64       `json:"entries"`

@@ -9,6 +9,7 @@ import (
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/fs"
+	"github.com/sheaf-fs/sheaf/fs/plain"
 	"github.com/sheaf-fs/sheaf/infer"
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/model"
@@ -30,6 +31,8 @@ var kinds = []struct {
 	{fs.ErrNotEmpty, control.Exists, ""},
 	{fs.ErrPermission, control.Denied, ""},
 	{fs.ErrBusy, control.InUse, ""},
+	{plain.ErrChanged, control.NotFound, "mount its disk or move it back, then sheaf up: an empty directory in its place would remove every file for everybody"},
+	{plain.ErrForeign, control.InUse, "choose another path"},
 	{crdt.ErrNoSpace, control.DiskFull, "make room, then try again: nothing that was written is lost"},
 	{crdt.ErrDamaged, control.Damaged, "nothing was changed; keep a copy of the home, then see sheaf doctor, or join again with a new --home"},
 	{crdt.ErrInUse, control.InUse, "one process at a time may have a home open: end the other one (sheaf down)"},

@@ -25,7 +25,7 @@ func (d *daemon) init(ctx context.Context, r control.InitRequest, say func(strin
 	d.ops.Lock()
 	defer d.ops.Unlock()
 	none := control.Mounted{}
-	if err := d.checkPlace(r.Path, r.Import); err != nil {
+	if err := d.checkPlace(r.Path, Place{Import: r.Import, Plain: r.Plain, Filled: r.Plain}); err != nil {
 		return none, err
 	}
 	name := r.Name
@@ -44,7 +44,7 @@ func (d *daemon) init(ctx context.Context, r control.InitRequest, say func(strin
 		}
 		m.Imported = &in
 	}
-	if err := d.mountNew(f, r.Path); err != nil {
+	if err := d.mountNew(f, mountRecord{Point: r.Path, Plain: r.Plain}); err != nil {
 		if r.Import { // put the original back where it was
 			err = errors.Join(err, os.Remove(r.Path), os.Rename(m.Imported.Original, r.Path))
 		}
@@ -63,8 +63,8 @@ func (d *daemon) forget(f *crdt.Folder) error {
 }
 
 // mountNew gives a folder its mount point for good.
-func (d *daemon) mountNew(f *crdt.Folder, point string) error {
-	if err := d.mount(f, mountRecord{Point: point}); err != nil {
+func (d *daemon) mountNew(f *crdt.Folder, r mountRecord) error {
+	if err := d.mount(f, r); err != nil {
 		return err
 	}
 	// Mounting something is a person's wish to be up.
@@ -72,7 +72,7 @@ func (d *daemon) mountNew(f *crdt.Folder, point string) error {
 }
 
 // checkPlace is CheckPlace, and no other folder's place.
-func (d *daemon) checkPlace(path string, importing bool) error {
+func (d *daemon) checkPlace(path string, p Place) error {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
 		return control.Errorf(control.Usage, "%s: not a clean absolute path", path)
 	}
@@ -90,7 +90,7 @@ func (d *daemon) checkPlace(path string, importing bool) error {
 				WithHint("choose another path, or mount it with sheaf up")
 		}
 	}
-	return CheckPlace(path, d.o.Home, importing)
+	return CheckPlace(path, d.o.Home, p)
 }
 
 // folderName makes a name out of a path.
@@ -149,6 +149,7 @@ func (d *daemon) join(ctx context.Context, r control.JoinRequest, say func(strin
 		}
 		return none, err
 	}
+	d.shown(ctx, f)
 	return m, nil
 }
 
@@ -156,7 +157,7 @@ func (d *daemon) joinMount(ctx context.Context, r control.JoinRequest, say func(
 	d.ops.Lock()
 	defer d.ops.Unlock()
 	// Everything that can be refused is, before the ticket is used up.
-	if err := d.checkPlace(r.Path, false); err != nil {
+	if err := d.checkPlace(r.Path, Place{Plain: r.Plain}); err != nil {
 		return nil, err
 	}
 	t, err := peer.ParseTicket(r.Ticket)
@@ -178,11 +179,12 @@ func (d *daemon) joinMount(ctx context.Context, r control.JoinRequest, say func(
 		}
 		return nil, err
 	}
-	if err := d.mountNew(f, r.Path); err != nil {
+	rec := mountRecord{Point: r.Path, Plain: r.Plain}
+	if err := d.mountNew(f, rec); err != nil {
 		// The ticket is used up, so the folder stays; its place is remembered.
 		e := *explain(err)
 		e.Message = fmt.Sprintf("folder %q is joined but not mounted: %s", f.Name(), e.Message)
-		return nil, errors.Join(&e, d.setRecord(f, mountRecord{Point: r.Path}))
+		return nil, errors.Join(&e, d.setRecord(f, rec))
 	}
 	return f, nil
 }
@@ -196,7 +198,7 @@ func (d *daemon) up(_ context.Context, _ control.UpRequest, _ func(string)) (con
 	}
 	r := control.UpReply{Folders: []control.Mounted{}, Failed: d.mountAll()}
 	for _, m := range d.allMounted() {
-		r.Folders = append(r.Folders, control.Mounted{ID: m.folder.ID().String(), Name: m.folder.Name(), Path: m.point})
+		r.Folders = append(r.Folders, control.Mounted{ID: m.folder.ID().String(), Name: m.folder.Name(), Path: m.record.Point})
 	}
 	return r, nil
 }
@@ -218,9 +220,9 @@ func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.
 		if err != nil {
 			return r, err
 		}
-		r.Unmounted = append(r.Unmounted, m.point)
+		r.Unmounted = append(r.Unmounted, m.record.Point)
 		if busy {
-			r.Busy = append(r.Busy, m.point)
+			r.Busy = append(r.Busy, m.record.Point)
 		}
 	}
 	d.stop()

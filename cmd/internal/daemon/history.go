@@ -204,7 +204,7 @@ func hexes(s string) bool {
 // shown waits until the mount shows what was done.
 func (d *daemon) shown(ctx context.Context, f *crdt.Folder) {
 	if m := d.mountOf(f); m != nil {
-		m.server.Shown(ctx)
+		m.view.Shown(ctx)
 	}
 }
 

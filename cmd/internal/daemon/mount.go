@@ -20,14 +20,23 @@ import (
 // mounted is a folder that programs can use.
 type mounted struct {
 	folder *crdt.Folder
-	server *fs.Server
-	guard  *guardian.Mount
-	point  string
+	view   view
+	guard  *guardian.Mount // nil for a plain directory
+	record mountRecord     // as it is once this has ended in an orderly way
+}
+
+// view is how programs see a folder: a mount, or a directory kept in step.
+type view interface {
+	Flush() error          // returns when what was written is in the folder
+	Shown(context.Context) // returns when it shows what the folder holds
+	Wait()                 // returns when it has ended
+	Unmount(context.Context) error
 }
 
 // mountRecord is what a home remembers of a folder's mount point.
 type mountRecord struct {
 	Point string `json:"point"`
+	Plain bool   `json:"plain,omitempty"` // an ordinary directory, kept in step
 	// Up is set before the folder is mounted and cleared after it is unmounted in an
 	// orderly way: found set at a start, it tells of a crash.
 	Up bool `json:"up"`
@@ -72,7 +81,11 @@ func (d *daemon) mount(f *crdt.Folder, r mountRecord) error {
 	if err := d.asks.Add(f); err != nil {
 		return err
 	}
-	m, err := d.mountFresh(f, r)
+	show := d.mountFresh
+	if r.Plain {
+		show = d.attach
+	}
+	m, err := show(f, r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
@@ -100,6 +113,7 @@ func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (_ *mounted, err erro
 	if err := fs.Recover(d.home, f); err != nil {
 		return nil, err
 	}
+	ended := mountRecord{Point: r.Point}
 	if err := d.setRecord(f, mountRecord{Point: r.Point, Up: true}); err != nil {
 		return nil, err
 	}
@@ -126,7 +140,7 @@ func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (_ *mounted, err erro
 		}
 		if !gathered || try == 3 {
 			d.log.Info("mounted", "folder", f.Name(), "path", r.Point)
-			return &mounted{folder: f, server: s, guard: guard, point: r.Point}, nil
+			return &mounted{folder: f, view: s, guard: guard, record: ended}, nil
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), busyFor)
 		err = s.Unmount(ctx)
@@ -241,22 +255,32 @@ func allowOther() bool { return os.Getenv("SHEAF_ALLOW_OTHER") == "1" }
 
 // watch takes note when somebody else unmounts m.
 func (d *daemon) watch(m *mounted) {
-	m.server.Wait()
+	m.view.Wait()
 	d.mu.Lock()
 	ours := d.mounts[m.folder.ID()] != m // unmount has taken it off already
 	if !ours {
 		delete(d.mounts, m.folder.ID())
-		d.errs[m.folder.ID()] = control.Errorf(control.Failure, "%s was unmounted by another program", m.point).WithHint("sheaf up")
+		d.errs[m.folder.ID()] = m.ended()
 	}
 	d.mu.Unlock()
 	if ours {
 		return
 	}
-	d.log.Warn("unmounted by another program", "path", m.point)
-	m.guard.Close()
-	if err := d.setRecord(m.folder, mountRecord{Point: m.point}); err != nil {
-		d.log.Error("unmounted", "path", m.point, "err", err)
+	d.log.Warn("ended", "path", m.record.Point, "why", m.ended())
+	if m.guard != nil {
+		m.guard.Close()
 	}
+	if err := d.setRecord(m.folder, m.record); err != nil {
+		d.log.Error("ended", "path", m.record.Point, "err", err)
+	}
+}
+
+// ended says why a folder that nobody took down is not to be used any more.
+func (m *mounted) ended() *control.Error {
+	if p, ok := m.view.(plainView); ok {
+		return explain(p.Dir.Wait())
+	}
+	return control.Errorf(control.Failure, "%s was unmounted by another program", m.record.Point).WithHint("sheaf up")
 }
 
 // unmount publishes what is written and unmounts; a mount that programs still use after a
@@ -269,18 +293,23 @@ func (d *daemon) unmount(m *mounted) (busy bool, err error) {
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), busyFor)
 	defer cancel()
-	if err := m.server.Unmount(ctx); err != nil {
-		d.log.Warn("unmount", "path", m.point, "err", err)
-		busy = true
-		if err := mountinfo.Detach(m.point); err != nil {
-			return busy, control.Errorf(control.Failure, "%s: %v", m.point, err).WithHint("umount -l %s", m.point)
+	point := m.record.Point
+	if err := m.view.Unmount(ctx); err != nil {
+		d.log.Warn("unmount", "path", point, "err", err)
+		if !m.record.Plain {
+			busy = true
+			if err := mountinfo.Detach(point); err != nil {
+				return busy, control.Errorf(control.Failure, "%s: %v", point, err).WithHint("umount -l %s", point)
+			}
 		}
 	}
-	m.guard.Close()
-	d.log.Info("unmounted", "path", m.point, "busy", busy)
-	if err := d.setRecord(m.folder, mountRecord{Point: m.point}); err != nil {
+	if m.guard != nil {
+		m.guard.Close()
+	}
+	d.log.Info("unmounted", "path", point, "busy", busy)
+	if err := d.setRecord(m.folder, m.record); err != nil {
 		// On a full disk, say. The next start takes this for a crash, which does no harm.
-		d.log.Warn("the orderly end is not on record", "path", m.point, "err", err)
+		d.log.Warn("the orderly end is not on record", "path", point, "err", err)
 	}
 	return busy, nil
 }
@@ -302,7 +331,7 @@ func (d *daemon) unmountAll() {
 	defer d.ops.Unlock()
 	for _, m := range d.allMounted() {
 		if _, err := d.unmount(m); err != nil {
-			d.log.Error("unmount", "path", m.point, "err", err)
+			d.log.Error("unmount", "path", m.record.Point, "err", err)
 		}
 	}
 }

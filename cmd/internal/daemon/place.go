@@ -19,10 +19,17 @@ import (
 // originalSuffix is where init --import leaves what was there.
 const originalSuffix = ".before-sheaf"
 
-// CheckPlace says whether a folder can be mounted on path, without changing anything: an
-// empty directory or one that can be made, on a machine that can mount. With importing,
+// Place says how a folder is to come to a path.
+type Place struct {
+	Import bool // the directory is copied into the folder, then covered by it
+	Plain  bool // nothing is mounted: the directory is kept in step
+	Filled bool // the directory may hold something
+}
+
+// CheckPlace says whether a folder can be put on path, without changing anything: an
+// empty directory or one that can be made, on a machine that can mount. With Import,
 // path is a directory that is to become the folder.
-func CheckPlace(path, home string, importing bool) error {
+func CheckPlace(path, home string, p Place) error {
 	if within(home, path) || within(path, home) {
 		return control.Errorf(control.Usage, "%s and the home %s hold each other", path, home).
 			WithHint("a home lies outside its folders; choose another path")
@@ -38,12 +45,16 @@ func CheckPlace(path, home string, importing bool) error {
 		return control.Errorf(control.InUse, "%s lies inside the folder mounted on %s", path, point).
 			WithHint("choose a path outside of it")
 	}
-	if err := CheckFUSE(); err != nil {
+	if p.Plain && p.Import {
+		return control.Errorf(control.Usage, "a plain directory is not imported: what it holds is the folder's as it is").
+			WithHint("leave one of --plain and --import away")
+	}
+	if err := CheckFUSE(); err != nil && !p.Plain {
 		return err
 	}
 	fi, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && importing:
+	case errors.Is(err, fs.ErrNotExist) && p.Import:
 		return control.Errorf(control.NotFound, "%s: nothing to import: no such directory", path).
 			WithHint("without --import sheaf init makes it")
 	case errors.Is(err, fs.ErrNotExist):
@@ -53,18 +64,23 @@ func CheckPlace(path, home string, importing bool) error {
 	case !fi.IsDir():
 		return control.Errorf(control.Exists, "%s is not a directory", path)
 	}
-	if importing {
+	if p.Import {
 		if _, err := os.Lstat(path + originalSuffix); err == nil {
 			return control.Errorf(control.Exists, "%s exists, and the original is to be kept there", path+originalSuffix).
 				WithHint("move it away first")
 		}
 		return checkWritable(filepath.Dir(path))
 	}
+	if p.Plain {
+		if err := checkWritable(path); err != nil {
+			return err
+		}
+	}
 	empty, err := isEmpty(path)
 	if err != nil {
 		return err
 	}
-	if !empty {
+	if !empty && !p.Filled {
 		return control.Errorf(control.Exists, "%s is not empty", path).
 			WithHint("choose an empty directory, or make a folder of what is there with sheaf init --import")
 	}

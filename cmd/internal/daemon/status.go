@@ -55,7 +55,7 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 		return control.FolderStatus{}, err
 	}
 	s := control.FolderStatus{
-		ID: f.ID().String(), Name: f.Name(), Path: r.Point, Mounted: d.mountOf(f) != nil,
+		ID: f.ID().String(), Name: f.Name(), Path: r.Point, Mounted: d.mountOf(f) != nil, Plain: r.Plain,
 		Files: cs.Files, Entries: cs.Entries, Wanted: cs.Wanted, WantedBytes: cs.WantedSz,
 		Devices: []control.PeerStatus{}, Notes: []control.Note{}, Beside: cs.Beside,
 	}
@@ -127,7 +127,7 @@ func (d *daemon) sync(ctx context.Context, r control.SyncRequest, say func(strin
 // publish makes what programs have written part of the folder.
 func (d *daemon) publish(f *crdt.Folder) error {
 	if m := d.mountOf(f); m != nil {
-		return m.server.Flush()
+		return m.view.Flush()
 	}
 	return nil
 }
