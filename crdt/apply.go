@@ -29,6 +29,7 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 		}
 		if t.Do == tree.OpContent {
 			t.Time, t.By = w.made, authorOf(t.By)
+			f.wantedAgain(b, t.Object.Hash)
 		}
 		changes := f.place(w, t, 0)
 		if t.Do == tree.OpContent {

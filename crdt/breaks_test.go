@@ -11,13 +11,20 @@ import (
 // TestBreaks holds that the simulation is able to fail: with each of these
 // faults it must.
 func TestBreaks(t *testing.T) {
+	for fault, test := range map[string]string{"crdt-expire-heads": "^TestExpire$", "crdt-undo-blind": "^TestUndoAmongOthers$"} {
+		t.Run(fault, func(t *testing.T) { broken(t, fault, test) })
+	}
 	for _, fault := range []string{"crdt-current-base", "crdt-refuse-own", "crdt-forget-pending", "tree-delete-blind"} {
-		t.Run(fault, func(t *testing.T) {
-			cmd := exec.Command(os.Args[0], "-test.run", "^TestSimulate$")
-			cmd.Env = append(os.Environ(), "SHEAF_FAULT="+fault)
-			if out, err := cmd.CombinedOutput(); err == nil {
-				t.Errorf("the simulation does not notice %s:\n%s", fault, out)
-			}
-		})
+		t.Run(fault, func(t *testing.T) { broken(t, fault, "^TestSimulate$") })
+	}
+}
+
+// broken runs a test with a fault and wants it to fail.
+func broken(t *testing.T, fault, test string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run", test)
+	cmd.Env = append(os.Environ(), "SHEAF_FAULT="+fault)
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("%s does not notice %s:\n%s", test, fault, out)
 	}
 }

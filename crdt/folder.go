@@ -29,8 +29,9 @@ type Folder struct {
 	own      ownFeed
 	pending  *pending // operations not yet in an entry; nil: none
 	notes    []Note
-	began    int64 // unix ns: when the folder came to this device
-	broken   error // the state in memory may be ahead of the disk
+	expired  map[Hash]bool // objects that were freed on purpose
+	began    int64         // unix ns: when the folder came to this device
+	broken   error         // the state in memory may be ahead of the disk
 	closed   bool
 
 	texts    texts
@@ -73,7 +74,10 @@ func (f *Folder) load() error {
 		return err
 	}
 	here := func(h Hash) bool { return f.home.objects.Has(blob.Hash(h)) }
-	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) })
+	if err := f.loadExpired(); err != nil {
+		return err
+	}
+	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) || f.expired[h] && !here(h) })
 	f.tree.SetDevices(f.deviceName)
 	f.frontier, f.lamports = feed.Frontier{}, map[feed.ID]uint64{}
 	f.top, f.order, f.broken, f.pending = 0, 0, nil, nil

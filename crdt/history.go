@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sheaf-fs/sheaf/crdt/blob"
 	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
@@ -42,6 +43,43 @@ func (f *Folder) Log(node NodeID) ([]Revision, error) {
 	}
 	slices.Reverse(out)
 	return out, nil
+}
+
+// Versions returns the versions of a file's content, each after those it was made on, also of
+// a file that was removed. It does not count what each changed.
+func (f *Folder) Versions(node NodeID) ([]Revision, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.tree.KindOf(node) != File {
+		return nil, fail("log", node.String(), ErrNotExist, nil)
+	}
+	path := f.tree.LastPath(node)
+	events := f.tree.History(node)
+	out := make([]Revision, 0, len(events))
+	for _, e := range events {
+		r := Revision{
+			Version: Version{e.ID}, Device: e.Stamp.Feed.Device, DeviceName: f.deviceName(e.Stamp.Feed.Device),
+			Author: e.By, Time: time.UnixMilli(e.Time), Op: "write", Path: path, Node: node, Kind: File,
+		}
+		if e.Object != nil {
+			o := fromTree(e.Object)
+			r.Object, r.Absent = &o, !f.home.objects.Has(blob.Hash(o.Hash))
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// Lost describes what was in a directory under a name last and is not there any more.
+func (f *Folder) Lost(dir NodeID, name string) (Info, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	id, ok := f.tree.Lost(dir, name)
+	if !ok {
+		return Info{}, fail("stat", join(f.tree.LastPath(dir), name), ErrNotExist, nil)
+	}
+	n := f.tree.Get(id)
+	return Info{Node: id, Kind: n.Kind, Parent: n.Parent, Name: n.Name, Mode: n.Mode, Version: n.Version}, nil
 }
 
 type changed struct{ added, removed int }

@@ -20,6 +20,7 @@ import (
 //	f/FOLDER p INDEX          an operation that is not yet in an entry
 //	f/FOLDER P                the entry that they will be in
 //	f/FOLDER a HASH           when an object came that a version had waited for
+//	f/FOLDER x HASH           an object that expired
 //	f/FOLDER k NAME           a local value that was stored with a change
 //	f/FOLDER n NUMBER         a note for status
 //	f/FOLDER s HASH           a ticket's secret

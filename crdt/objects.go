@@ -3,19 +3,26 @@ package crdt
 import (
 	"encoding/binary"
 	"errors"
+	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
 // Wanted lists the objects that versions of this folder name and this device
-// does not have.
+// does not have. Old versions that others may have let expire are not among them.
 func (f *Folder) Wanted() []Object {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	ws := f.tree.Absent()
+	ws := f.wanted()
 	out := make([]Object, 0, len(ws))
 	for _, o := range ws {
 		out = append(out, fromTree(&o))
 	}
 	return out
+}
+
+func (f *Folder) wanted() []tree.Object {
+	return f.tree.Wanted(time.Now().Add(-DefaultKeep.All).UnixMilli())
 }
 
 // ObjectArrived says that an object is now in the home's store; what it is the

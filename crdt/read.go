@@ -34,6 +34,21 @@ func (f *Folder) Get(node NodeID) (Info, error) {
 	return f.infoOf(n, n.Shown)
 }
 
+// GetAt is Get for a version that is shown beside the one under the name.
+func (f *Folder) GetAt(node NodeID, beside Version) (Info, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n, ok := f.shown(node)
+	if ok {
+		for _, a := range n.Alts {
+			if a.Version.Equal(beside) {
+				return f.entryInfo(tree.Dirent{Name: a.Name, Node: node, Kind: File, Alt: true, Version: a.Version})
+			}
+		}
+	}
+	return Info{}, fail("stat", node.String(), ErrNotExist, nil)
+}
+
 // Lookup describes the node of that name, as shown, in a directory.
 func (f *Folder) Lookup(dir NodeID, name string) (Info, error) {
 	f.mu.RLock()

@@ -82,7 +82,7 @@ func (f *Folder) Status() Status {
 		}
 		return true
 	})
-	for _, o := range f.tree.Absent() {
+	for _, o := range f.wanted() {
 		s.Wanted++
 		s.WantedSz += o.Size
 	}

@@ -431,6 +431,25 @@ func (tx *Tx) Resolve(node NodeID, beside Version) error {
 	return err
 }
 
+// Choose ends a version that is shown beside a file by putting it under the name. What stood
+// there stays in the history.
+func (tx *Tx) Choose(node NodeID, beside Version) error {
+	n, err := tx.file("resolve", node)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(n.Alts, func(a tree.Alt) bool { return a.Version.Equal(beside) }) {
+		return fail("resolve", tx.f.tree.Path(node), ErrNotExist, errors.New("no such version is shown beside the file"))
+	}
+	c, err := tx.f.contentAt(node, beside)
+	if err != nil {
+		return err
+	}
+	both := tree.NewVersion(append(slices.Clone(n.Version), beside...)...)
+	_, err = tx.write(node, both, NewContent{Text: c.Text, Object: c.Object})
+	return err
+}
+
 // Append adds to the end of the current text, as O_APPEND means it: two
 // appends never merge into one. It fails with ErrInvalid where file and data
 // are not both text.

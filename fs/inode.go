@@ -192,6 +192,9 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 		return fs.attrOf(in, crdt.Info{}, out)
 	}
 	info, err := fs.folder.Get(in.node)
+	if in.alt != nil {
+		info, err = fs.folder.GetAt(in.node, in.alt)
+	}
 	if err != nil && in.isRemains() {
 		info, err = crdt.Info{Kind: in.kind, Mode: 0o755}, nil
 	}

@@ -32,6 +32,9 @@ type Options struct {
 	// file at path by what answers questions in it, and returns what it wrote
 	// last. It is what reading .sheaf/answer/PATH gives; a done ctx ends it.
 	Answer func(ctx context.Context, path string) ([]byte, error)
+
+	// Status, if not nil, is what reading .sheaf/status gives.
+	Status func(ctx context.Context) ([]byte, error)
 }
 
 // The kinds of errors of Mount.
@@ -72,6 +75,7 @@ type filesystem struct {
 
 	local        fuse.RawFileSystem
 	localRootDir string
+	pasts        *pasts
 	locals       *localIndex
 	rules        ruleSet
 
@@ -148,8 +152,9 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	if fs.log == nil {
 		fs.log = slog.New(slog.DiscardHandler)
 	}
+	fs.pasts = &pasts{folder: f}
 	var err error
-	if fs.local, err = newLocal(fs.localRootDir, virtual{f, fs.harvestAll, o.Answer}); err != nil {
+	if fs.local, err = newLocal(fs.localRootDir, virtual{f, fs.harvestAll, o.Answer, o.Status, fs.pasts}); err != nil {
 		return nil, err
 	}
 	if fs.locals, err = openLocalIndex(fs.localRootDir); err != nil {
@@ -341,6 +346,7 @@ func (fs *filesystem) close() {
 		fs.cancel()
 	}
 	fs.queue.close()
+	fs.pasts.close()
 	fs.resolver.close()
 	fs.mu.Lock()
 	for _, in := range fs.inodes {

@@ -47,7 +47,7 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 	if err != nil {
 		return status(err)
 	}
-	if src.alt != nil {
+	if src.alt != nil && in.Flags == renameExchange {
 		return fuse.EROFS
 	}
 	if src.isRemains() {
@@ -75,7 +75,11 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 	case dst.alt != nil:
 		return fuse.EROFS
 	}
-	err = fs.rename(src, from, oldName, dst, to, newName, who)
+	if src.alt != nil {
+		err = fs.renameBeside(src, dst, to, newName)
+	} else {
+		err = fs.rename(src, from, oldName, dst, to, newName, who)
+	}
 	if err == nil {
 		fs.touched(from)
 		fs.touched(to)

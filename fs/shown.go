@@ -36,14 +36,19 @@ func (s *Server) Shown(ctx context.Context) {
 	}
 }
 
-// behind reports whether a file that programs know of, and nobody writes, shows an old version.
+// behind reports whether programs may still see an old name, or an old version of a file that
+// nobody writes.
 func (fs *filesystem) behind() bool {
 	fs.mu.RLock()
 	list := make([]*inode, 0, len(fs.nodes))
 	for _, in := range fs.nodes {
 		list = append(list, in)
 	}
+	naming := len(fs.expecting)+len(fs.departed) > 0 // the guardian is about to tell of names
 	fs.mu.RUnlock()
+	if naming {
+		return true
+	}
 	for _, in := range list {
 		in.mu.Lock()
 		behind := in.stale && !in.gone && in.bound && in.writers == 0 || in.flipping

@@ -2,6 +2,8 @@ package fs
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,6 +17,9 @@ import (
 // virtualName is a directory in the folder's root that is not listed, not
 // shared, and made up as it is read:
 //
+//	.sheaf/status          what sheaf status says of the folder
+//	.sheaf/at/TIME/…       the folder as it was; TIME is anything crdt.ParseTime reads
+//	.sheaf/history/PATH/…  every version of the file at PATH, in order
 //	.sheaf/automerge/PATH  the text at PATH as an Automerge document, with its history
 //	.sheaf/answer/PATH     what Options.Answer says of PATH; reading waits for it
 const virtualName = ".sheaf"
@@ -27,6 +32,8 @@ type virtual struct {
 	folder  *crdt.Folder
 	publish func() // has the folder know of files that were just closed
 	answer  func(ctx context.Context, path string) ([]byte, error)
+	status  func(ctx context.Context) ([]byte, error)
+	pasts   *pasts
 }
 
 // localTop is the loopback's root, with the virtual directory in it.
@@ -46,11 +53,18 @@ func (t *localTop) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	}
 	t.virtual.publish()
 	v := t.virtual
-	dir := &shelf{names: map[string]gofs.InodeEmbedder{"automerge": &mirror{folder: v.folder, node: crdt.Root,
-		file: func(i crdt.Info) gofs.InodeEmbedder { return &document{folder: v.folder, node: i.Node} }}}}
+	dir := &shelf{names: map[string]gofs.InodeEmbedder{
+		"at":      &moments{pasts: v.pasts},
+		"history": &historyDir{folder: v.folder, node: crdt.Root, kind: crdt.Dir},
+		"automerge": &mirror{folder: v.folder, node: crdt.Root,
+			file: func(i crdt.Info) gofs.InodeEmbedder { return &document{folder: v.folder, node: i.Node} }},
+	}}
 	if v.answer != nil {
 		dir.names["answer"] = &mirror{folder: v.folder, node: crdt.Root,
 			file: func(i crdt.Info) gofs.InodeEmbedder { return &answer{virtual: v, node: i.Node} }}
+	}
+	if v.status != nil {
+		dir.names["status"] = &told{tell: v.status}
 	}
 	return virtualChild(ctx, &t.Inode, dir, fuse.S_IFDIR, out), 0
 }
@@ -73,7 +87,7 @@ func virtualAttr(mode uint32, out *fuse.AttrOut) syscall.Errno {
 
 // shelf is a directory of fixed names.
 type shelf struct {
-	gofs.Inode
+	fixed
 	names map[string]gofs.InodeEmbedder
 }
 
@@ -82,23 +96,31 @@ func (s *shelf) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut)
 }
 
 func (s *shelf) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	if c := s.names[name]; c != nil {
-		return virtualChild(ctx, &s.Inode, c, fuse.S_IFDIR, out), 0
+	c := s.names[name]
+	if c == nil {
+		return nil, syscall.ENOENT
 	}
-	return nil, syscall.ENOENT
+	return virtualChild(ctx, &s.Inode, c, kindOf(c), out), 0
 }
 
 func (s *shelf) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	var list []fuse.DirEntry
-	for name := range s.names {
-		list = append(list, fuse.DirEntry{Name: name, Mode: fuse.S_IFDIR})
+	for _, name := range slices.Sorted(maps.Keys(s.names)) {
+		list = append(list, fuse.DirEntry{Name: name, Mode: kindOf(s.names[name])})
 	}
 	return gofs.NewListDirStream(list), 0
 }
 
+func kindOf(n gofs.InodeEmbedder) uint32 {
+	if _, ok := n.(*told); ok {
+		return fuse.S_IFREG
+	}
+	return fuse.S_IFDIR
+}
+
 // mirror is a directory of the folder with something in the place of each text.
 type mirror struct {
-	gofs.Inode
+	fixed
 	folder *crdt.Folder
 	node   crdt.NodeID
 	file   func(crdt.Info) gofs.InodeEmbedder
@@ -154,7 +176,7 @@ func (m *mirror) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 // document is a text as an Automerge document. It is made when it is opened,
 // so its size is not known before: it is 0, as in /proc.
 type document struct {
-	gofs.Inode
+	fixed
 	folder *crdt.Folder
 	node   crdt.NodeID
 }
@@ -187,7 +209,7 @@ func (m madeUp) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult
 // answer is what stands for a file under .sheaf/answer. Opening it is done at
 // once; the first read waits, until the reader is interrupted.
 type answer struct {
-	gofs.Inode
+	fixed
 	virtual virtual
 	node    crdt.NodeID
 }
@@ -235,4 +257,21 @@ func (w *awaited) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRe
 		w.mu.Unlock()
 	}
 	return made.Read(ctx, dest, off)
+}
+
+// fixed is a node that no program can change. Without it a removal would seem to succeed.
+type fixed struct{ gofs.Inode }
+
+func (*fixed) Unlink(context.Context, string) syscall.Errno { return syscall.EROFS }
+func (*fixed) Rmdir(context.Context, string) syscall.Errno  { return syscall.EROFS }
+func (*fixed) Rename(context.Context, string, gofs.InodeEmbedder, string, uint32) syscall.Errno {
+	return syscall.EROFS
+}
+
+func (*fixed) Mkdir(context.Context, string, uint32, *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	return nil, syscall.EROFS
+}
+
+func (*fixed) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
+	return syscall.EROFS
 }

@@ -22,8 +22,10 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
 )
 
 // Hash is the BLAKE3-256 of an object's bytes, and its name.
@@ -46,6 +48,8 @@ var (
 
 // Store is a directory of objects. It is safe for concurrent use.
 type Store struct {
+	naming sync.Mutex // held while an object gets its name, or an old one loses it
+
 	dir string // of the home
 
 	syncing sync.Mutex          // held while a directory is no longer in dirty but not durable yet
@@ -160,6 +164,8 @@ func (s *Store) install(f *os.File, h Hash) error {
 		return err
 	}
 	path := s.Path(h)
+	s.naming.Lock()
+	defer s.naming.Unlock()
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
@@ -232,6 +238,25 @@ func (s *Store) Remove(h Hash) error {
 	}
 	s.markDirty(filepath.Dir(s.Path(h)))
 	return nil
+}
+
+// RemoveOld is Remove for an object that was stored, or stored again, before a time; it reports
+// whether it was. Storing it at the same time wins.
+func (s *Store) RemoveOld(h Hash, before time.Time) (bool, error) {
+	s.naming.Lock()
+	defer s.naming.Unlock()
+	var st unix.Stat_t
+	if err := unix.Lstat(s.Path(h), &st); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return false, fail("removing object", h.String(), err)
+	}
+	// Renaming a file into the store sets its ctime, which no program can set.
+	if !time.Unix(st.Ctim.Unix()).Before(before) {
+		return false, nil
+	}
+	return true, s.Remove(h)
 }
 
 func (s *Store) markDirty(dir string) {

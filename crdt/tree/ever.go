@@ -70,6 +70,21 @@ func (t *Tree) Within(id NodeID, set map[NodeID]bool) bool {
 	return false
 }
 
+// Wanted returns the objects that events wait for, but for those of events that were made
+// before a time (unix ms) and have been built on since.
+func (t *Tree) Wanted(since int64) []Object {
+	var out []Object
+	for _, refs := range t.absent {
+		if slices.ContainsFunc(refs, func(r eventRef) bool {
+			return r.e.time >= since || slices.Contains(r.n.file.tops(), r.e)
+		}) {
+			out = append(out, *refs[0].e.object)
+		}
+	}
+	slices.SortFunc(out, func(a, b Object) int { return a.Hash.Compare(b.Hash) })
+	return out
+}
+
 // KindOf returns the kind of a node, 0 if it is not known.
 func (t *Tree) KindOf(id NodeID) Kind {
 	if n := t.nodes.get(id); n != nil {

@@ -83,6 +83,7 @@ func (a *app) examine(ctx context.Context) []finding {
 		return found
 	}
 	check("daemon", fmt.Sprintf("process %d answers, version %s", s.PID, s.Version), nil)
+	check("expiry", "freed so far: "+freedLine(s.Freed), nil)
 	for _, f := range s.Folders {
 		check("mount", fmt.Sprintf("folder %q on %s", f.Name, orNone(f.Path)), mountError(f))
 		if len(f.Notes) > 0 {

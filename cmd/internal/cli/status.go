@@ -56,6 +56,9 @@ func (a *app) printStatus(s control.Status) error {
 	for _, w := range s.Warnings {
 		fmt.Fprintf(&b, "warning: %s\n", w)
 	}
+	if s.Freed.Objects > 0 {
+		fmt.Fprintf(&b, "freed so far: %s\n", freedLine(s.Freed))
+	}
 	if len(s.Folders) == 0 {
 		fmt.Fprint(&b, "no folders: sheaf init makes one, sheaf join TICKET joins one\n")
 	}

@@ -9,6 +9,7 @@ const (
 	MethodRestore = "restore"
 	MethodUndo    = "undo"
 	MethodActions = "actions"
+	MethodExpire  = "expire"
 )
 
 // LogRequest asks what happened at Path and below it.
@@ -123,4 +124,28 @@ type Action struct {
 	Author string    `json:"author,omitempty"`
 	Undone bool      `json:"undone,omitempty"`
 	Undoes string    `json:"undoes,omitempty"` // the action that it took back
+}
+
+// ExpireRequest changes how long old versions of what is no text are kept, where not nil, and
+// has those freed that are kept no longer (Now).
+type ExpireRequest struct {
+	All   *time.Duration `json:"all,omitempty"`   // every version
+	Daily *time.Duration `json:"daily,omitempty"` // one a day
+	Now   bool           `json:"now,omitempty"`
+}
+
+// ExpireReply is the policy, and what was freed.
+type ExpireReply struct {
+	All     time.Duration `json:"all"`
+	Daily   time.Duration `json:"daily"`
+	Objects int           `json:"objects"` // by this request
+	Bytes   int64         `json:"bytes"`
+	Freed   Freed         `json:"freed"` // ever
+}
+
+// Freed is what expiry freed on this device.
+type Freed struct {
+	Last    *time.Time `json:"last,omitempty"` // when it ran last
+	Objects int        `json:"objects"`
+	Bytes   int64      `json:"bytes"`
 }

@@ -100,6 +100,8 @@ type Status struct {
 	// Warnings are what somebody should see to, but for what concerns one folder (its notes).
 	Warnings []string       `json:"warnings"`
 	Folders  []FolderStatus `json:"folders"`
+	// What was freed of old versions on this device.
+	Freed Freed `json:"freed"`
 }
 
 // DeviceStatus names this device.

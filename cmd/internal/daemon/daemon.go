@@ -86,6 +86,7 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	defer d.unmountAll()
 	defer endAsks() // while what it says in the files is still seen there, and sent
 
+	defer d.startExpiry(ctx)()
 	l, err := control.Listen(o.Home)
 	if err != nil {
 		return err
@@ -185,6 +186,7 @@ func (d *daemon) methods() map[string]control.Handler {
 		control.MethodRestore: control.Handle(d.restore),
 		control.MethodUndo:    control.Handle(d.undo),
 		control.MethodActions: control.Handle(d.actions),
+		control.MethodExpire:  control.Handle(d.expire),
 
 		control.MethodAsk:     control.HandleStream(d.ask),
 		control.MethodAskFile: control.Handle(d.askFile),

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"os"
 	"strings"
@@ -280,4 +281,16 @@ func AsUsage(err error) error {
 	e := *explain(err)
 	e.Kind = control.Usage
 	return &e
+}
+
+// statusFile is what .sheaf/status in a folder's mount says: what sheaf status --json does.
+func (d *daemon) statusFile(f *crdt.Folder) func(context.Context) ([]byte, error) {
+	return func(context.Context) ([]byte, error) {
+		s, err := d.folderStatus(f)
+		if err != nil {
+			return nil, err
+		}
+		b, err := json.MarshalIndent(s, "", "  ")
+		return append(b, '\n'), err
+	}
 }

@@ -237,7 +237,9 @@ func (d *daemon) mountOn(f *crdt.Folder, point string, guard *guardian.Mount) (_
 	if err := below.Chmod(0o755); err != nil && !errors.Is(err, iofs.ErrPermission) {
 		return nil, false, err
 	}
-	s, err := fs.Mount(f, d.home, point, fs.Options{Logger: d.log, Watcher: guard, Answer: d.answerOf(f), AllowOther: allowOther()})
+	s, err := fs.Mount(f, d.home, point, fs.Options{
+		Logger: d.log, Watcher: guard, Answer: d.answerOf(f), Status: d.statusFile(f), AllowOther: allowOther(),
+	})
 	// While nothing is mounted the point is read-only, so that a program that misses the
 	// mount is told instead of writing beside the folder.
 	if err := below.Chmod(0o555); err != nil && !errors.Is(err, iofs.ErrPermission) {

@@ -23,6 +23,11 @@ func (d *daemon) status(context.Context, struct{}, func(string)) (control.Status
 		Listen:   append([]string{}, d.node.Addrs()...),
 		Warnings: []string{}, Folders: []control.FolderStatus{},
 	}
+	freed, err := d.freed()
+	if err != nil {
+		return s, err
+	}
+	s.Freed = freed
 	if free, err := freeBytes(d.o.Home); err == nil && free < lowBytes {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("little room is left on the disk of %s (%d KiB): what programs write may be refused, and is shared only once there is room", d.o.Home, free>>10))
 	}
