@@ -196,7 +196,8 @@ func mountOptions(f *crdt.Folder, o Options) *fuse.MountOptions {
 		DisableSplice:     true, // pipes are smaller than our requests
 		Debug:             o.Debug,
 		AllowOther:        o.AllowOther,
-		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_DIRECT_IO_ALLOW_MMAP,
+		// READDIRPLUS_AUTO: who only lists a large directory has no inode made for each name.
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_READDIRPLUS_AUTO,
 	}
 	return m
 }
