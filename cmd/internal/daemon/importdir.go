@@ -27,11 +27,14 @@ const (
 	batchBytes = 8 << 20
 )
 
-// item is one thing of the directory that is imported.
+// item is one thing of the directory that is imported, as it was when it was copied. There
+// may be very many.
 type item struct {
-	rel  string
-	fi   iofs.FileInfo
-	node crdt.NodeID
+	rel   string
+	mode  iofs.FileMode
+	bits  uint32
+	mtime int64 // unix ns
+	node  crdt.NodeID
 }
 
 // importer copies a directory into a folder that nobody else uses yet.
@@ -131,7 +134,7 @@ func (im *importer) copy(ctx context.Context) error {
 // node when the batch is made.
 func (im *importer) later(rel string, fi iofs.FileInfo, size int, fn func(tx *crdt.Tx) (crdt.NodeID, error)) error {
 	i := len(im.items)
-	im.items = append(im.items, item{rel: rel, fi: fi})
+	im.items = append(im.items, item{rel: rel, mode: fi.Mode(), bits: modeOf(fi), mtime: fi.ModTime().UnixNano()})
 	im.batch = append(im.batch, func(tx *crdt.Tx) error {
 		node, err := fn(tx)
 		im.items[i].node = node
@@ -260,7 +263,7 @@ func (im *importer) verify(ctx context.Context) error {
 		}
 		it := im.items[next]
 		next++
-		if fi.Mode() != it.fi.Mode() || (!fi.IsDir() && !fi.ModTime().Equal(it.fi.ModTime())) {
+		if fi.Mode() != it.mode || (!fi.IsDir() && fi.ModTime().UnixNano() != it.mtime) {
 			return im.changed(rel)
 		}
 		return im.compare(it)
@@ -292,7 +295,7 @@ func (im *importer) compare(it item) error {
 	if err != nil {
 		return err
 	}
-	if info.Node != it.node || (info.Kind != crdt.Symlink && info.Mode != modeOf(it.fi)) {
+	if info.Node != it.node || (info.Kind != crdt.Symlink && info.Mode != it.bits) {
 		return differs
 	}
 	switch info.Kind {
