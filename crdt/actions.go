@@ -135,7 +135,7 @@ func (g *gathering) mark(a *action, undone bool) {
 }
 
 func (g *gathering) record(d dated) {
-	ops := g.f.treeOps(d)
+	ops := slices.DeleteFunc(g.f.treeOps(d), func(o tree.Stamped) bool { return isHead(&o.Op) })
 	if len(ops) == 0 {
 		return
 	}
@@ -144,11 +144,11 @@ func (g *gathering) record(d dated) {
 		a := g.byID[m.ID]
 		if a == nil {
 			a = g.begin(m.ID, d)
-			a.Label = labelOf(m.Label)
 			if m.Undoes != nil {
 				a.Undoes = *m.Undoes
 			}
 		}
+		a.Label = labelOf(m.Label) // of several entries, the last knows best
 		a.add(d, ops)
 		return
 	}

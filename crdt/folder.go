@@ -28,6 +28,7 @@ type Folder struct {
 	waiting  map[EventID][]waiting // operations for which a parent is missing
 	own      ownFeed
 	pending  *pending // operations not yet in an entry; nil: none
+	gather   *gather  // what they are for, if they are kept together
 	notes    []Note
 	expired  map[Hash]bool // objects that were freed on purpose
 	began    int64         // unix ns: when the folder came to this device

@@ -100,7 +100,7 @@ func (p *pending) stamp() tree.Stamp {
 func (f *Folder) seal() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.sealLocked()
+	return f.sealSoon()
 }
 
 func (f *Folder) sealLocked() error {
@@ -108,6 +108,7 @@ func (f *Folder) sealLocked() error {
 	if p == nil || f.broken != nil {
 		return f.broken
 	}
+	f.markGathered()
 	var changed []feed.Head
 	for id, h := range f.frontier {
 		if id != p.id && f.own.told[id] != h {

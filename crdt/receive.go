@@ -19,11 +19,11 @@ type Local struct {
 	Entry *feed.Entry
 }
 
-// Frontier returns what is held, after sealing what is pending.
+// Frontier returns what is held, after sealing what is pending and does not gather.
 func (f *Folder) Frontier() (feed.Frontier, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.sealLocked(); err != nil {
+	if err := f.sealSoon(); err != nil {
 		return nil, err
 	}
 	return f.frontier.Clone(), nil
@@ -37,11 +37,11 @@ func (f *Folder) Last() uint64 {
 }
 
 // Since returns up to limit entries after an order. What is pending is sealed
-// first, and nothing is returned that is not durable: an entry that left this
+// first, unless it gathers, and nothing is returned that is not durable: an entry that left this
 // device is never made a second time.
 func (f *Folder) Since(after uint64, limit int) ([]Local, error) {
 	f.mu.Lock()
-	err := f.sealLocked()
+	err := f.sealSoon()
 	last := f.order
 	f.mu.Unlock()
 	if err != nil || last <= after {

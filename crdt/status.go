@@ -79,9 +79,12 @@ func (f *Folder) Status() Status {
 			s.Beside = append(s.Beside, path)
 		case e.Kind == File:
 			s.Files++
+		case e.Kind == Dir:
+			s.Heads = append(s.Heads, f.heads(path, e.Node)...)
 		}
 		return true
 	})
+	s.Heads = append(f.heads("", Root), s.Heads...)
 	for _, o := range f.wanted() {
 		s.Wanted++
 		s.WantedSz += o.Size

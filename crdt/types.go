@@ -165,6 +165,14 @@ type Note struct {
 	Text string    `json:"text"`
 }
 
+// Head says where a device's repository is, as the device told it.
+type Head struct {
+	Path   string `json:"path"` // the directory that holds the repository; "" for the root
+	Device Device `json:"device"`
+	Name   string `json:"name"` // of the device
+	Head   string `json:"head"` // branch and commit, such as "main 1a2b3c4"
+}
+
 // Status sums up a folder on this device.
 type Status struct {
 	ID       FolderID     `json:"id"`
@@ -176,4 +184,5 @@ type Status struct {
 	WantedSz int64        `json:"wantedBytes"` // and their bytes
 	Notes    []Note       `json:"notes,omitempty"`
 	Beside   []string     `json:"beside,omitempty"` // versions that do not merge, shown beside the file
+	Heads    []Head       `json:"heads,omitempty"`
 }

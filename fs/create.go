@@ -13,7 +13,9 @@ import (
 // the folder: it gets there with its content.
 func (fs *filesystem) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	if toLocal(&in.InHeader) {
-		return fs.localEntry(fs.local.Create(cancel, in, name, out), &out.EntryOut)
+		st := fs.localEntry(fs.local.Create(cancel, in, name, out), &out.EntryOut)
+		fs.localTouched(cancel, &in.InHeader, name, st)
+		return st
 	}
 	if fs.staysNew(&in.InHeader, name, false) {
 		return fs.makeLocal(cancel, &in.InHeader, name, func(h *fuse.InHeader) fuse.Status {

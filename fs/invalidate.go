@@ -355,6 +355,7 @@ type origin struct {
 func (fs *filesystem) update(f func(*crdt.Tx) error) error { return fs.updateNames(f) }
 
 func (fs *filesystem) updateNames(f func(*crdt.Tx) error, moved ...crdt.NodeID) error {
+	fs.gitChanged()
 	return fs.folder.UpdateAs(&origin{fs: fs, moved: moved}, f)
 }
 

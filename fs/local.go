@@ -123,6 +123,18 @@ func (fs *filesystem) whereLocal(cancel <-chan struct{}, h *fuse.InHeader) (stri
 	return filepath.Join(fs.localRootDir, string(buf[:n])), fuse.OK
 }
 
+// localTouched takes up what a call changed in a directory of this device, if git
+// means something by it.
+func (fs *filesystem) localTouched(cancel <-chan struct{}, h *fuse.InHeader, name string, st fuse.Status) {
+	if !st.Ok() || !gitMeans(name) {
+		return
+	}
+	inner := *h
+	if where, st := fs.whereLocal(cancel, &inner); st.Ok() {
+		fs.gitTouched(where, name)
+	}
+}
+
 // stays tells whether a name in a directory is one of this device, as it is.
 func (fs *filesystem) stays(dir uint64, name string) bool {
 	if IsLocal(name) {

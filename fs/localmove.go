@@ -169,7 +169,11 @@ func (fs *filesystem) renameWithin(cancel <-chan struct{}, in *fuse.RenameIn, ol
 	}
 	inner := *in
 	inner.NodeId, inner.Newdir = from, to
-	if st := fs.local.Rename(cancel, &inner, oldName, newName); !st.Ok() {
+	st = fs.local.Rename(cancel, &inner, oldName, newName)
+	if fromDir == nil {
+		fs.localTouched(cancel, &in.InHeader, oldName, st)
+	}
+	if !st.Ok() {
 		return st
 	}
 	if toDir != nil {

@@ -78,6 +78,8 @@ type filesystem struct {
 	pasts        *pasts
 	locals       *localIndex
 	rules        ruleSet
+	sizes        sizes
+	git          gitWork
 
 	mu         sync.RWMutex
 	root       *inode
@@ -160,6 +162,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	if fs.locals, err = openLocalIndex(fs.localRootDir); err != nil {
 		return nil, err
 	}
+	fs.git.told = map[crdt.NodeID]string{}
 	fs.rules.files = map[crdt.NodeID]*ruleFile{}
 	for _, dir := range f.Named(ignoreName) {
 		fs.rules.files[dir] = &ruleFile{}

@@ -12,7 +12,9 @@ import (
 // Unlink implements fuse.RawFileSystem.
 func (fs *filesystem) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
 	if toLocal(h) {
-		return fs.local.Unlink(cancel, h, name)
+		st := fs.local.Unlink(cancel, h, name)
+		fs.localTouched(cancel, h, name, st)
+		return st
 	}
 	if fs.isPoke(h.Pid) {
 		return fuse.OK

@@ -68,6 +68,9 @@ func (fs *filesystem) ListXAttr(cancel <-chan struct{}, h *fuse.InHeader, dest [
 	}
 	var b []byte
 	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if !strings.HasPrefix(name, userPrefix) {
+			continue // what devices tell each other
+		}
 		b = append(append(b, name...), 0)
 	}
 	return give(b, dest)

@@ -1,0 +1,239 @@
+package fs
+
+import (
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// git changes many files of a working tree at once, and holds index.lock in its
+// repository meanwhile. What changes then goes into one entry with HEAD in its
+// label, and is undone as one. The devices tell each other their HEAD.
+
+const (
+	indexLock   = "index.lock"
+	gitAtMost   = 10 * time.Second
+	gitQuiet    = 500 * time.Millisecond // without a change for so long, others need not wait
+	headSettles = 30 * time.Millisecond  // HEAD is moved after the index is written
+)
+
+// gitWork is what git is doing in this folder.
+type gitWork struct {
+	mu    sync.Mutex
+	dir   crdt.NodeID // the working tree
+	lock  string      // index.lock
+	on    bool        // changes gather
+	since time.Time
+	last  time.Time // the last change
+	asked bool      // a look at the heads is on its way
+	told  map[crdt.NodeID]string
+}
+
+// gitMeans tells whether git tells us something by a name.
+func gitMeans(name string) bool {
+	return name == "HEAD" || strings.HasSuffix(name, ".lock")
+}
+
+// gitTouched is called when a name in a directory of this device came, went or
+// changed. where is that directory.
+func (fs *filesystem) gitTouched(where, name string) {
+	dir, ok := fs.repositoryOf(where)
+	if !ok {
+		return
+	}
+	if name == indexLock {
+		lock := filepath.Join(where, indexLock)
+		if _, err := os.Lstat(lock); err == nil {
+			fs.gitBegins(dir, lock)
+		} else {
+			fs.later(headSettles, func() { fs.gitEnds(lock) })
+		}
+	}
+	fs.git.mu.Lock()
+	defer fs.git.mu.Unlock()
+	if !fs.git.asked {
+		fs.git.asked = true
+		fs.later(3*headSettles, fs.tellHeads)
+	}
+}
+
+// repositoryOf is the directory of the folder whose .git a real directory is in.
+func (fs *filesystem) repositoryOf(where string) (dir crdt.NodeID, ok bool) {
+	rel, err := filepath.Rel(fs.localRootDir, where)
+	if err != nil {
+		return dir, false
+	}
+	id, below, _ := strings.Cut(rel, "/")
+	if below != ".git" && !strings.HasPrefix(below, ".git/") || len(id) != 2*len(dir) {
+		return dir, false
+	}
+	_, err = hex.Decode(dir[:], []byte(id))
+	return dir, err == nil
+}
+
+// gitBegins has changes gather. It is called before git's call returns.
+func (fs *filesystem) gitBegins(dir crdt.NodeID, lock string) {
+	g := &fs.git
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.on {
+		return
+	}
+	if err := fs.folder.Gather(crdt.NewActionID(), fs.gitLabel(dir), gitAtMost); err != nil {
+		fs.log.Warn("gather what git changes", "err", err)
+		return
+	}
+	now := time.Now()
+	g.dir, g.lock, g.on, g.since, g.last = dir, lock, true, now, now
+	fs.later(gitQuiet, func() { fs.gitLook(lock) })
+}
+
+// gitChanged notes that something changed meanwhile.
+func (fs *filesystem) gitChanged() {
+	fs.git.mu.Lock()
+	defer fs.git.mu.Unlock()
+	fs.git.last = time.Now()
+}
+
+// gitLook ends the gathering where git is in no hurry: it may wait for a person who
+// writes a message.
+func (fs *filesystem) gitLook(lock string) {
+	g := &fs.git
+	g.mu.Lock()
+	on := g.on && g.lock == lock
+	over := time.Since(g.last) >= gitQuiet || time.Since(g.since) >= gitAtMost
+	g.mu.Unlock()
+	switch {
+	case !on:
+	case over:
+		fs.gitEnds(lock)
+	default:
+		fs.later(gitQuiet/2, func() { fs.gitLook(lock) })
+	}
+}
+
+// gitEnds publishes what git has written, and seals it with the rest. It runs on
+// the queue.
+func (fs *filesystem) gitEnds(lock string) {
+	g := &fs.git
+	g.mu.Lock()
+	mine, dir := g.on && g.lock == lock, g.dir
+	g.mu.Unlock()
+	if !mine {
+		return
+	}
+	fs.harvestAll()
+	fs.mu.Lock()
+	err := fs.settleLocked()
+	fs.mu.Unlock()
+	if err != nil {
+		fs.log.Error("publish what git removed or renamed", "err", err)
+	}
+	fs.tellHeads()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.on = false
+	if err := fs.folder.EndGather(fs.gitLabel(dir)); err != nil {
+		fs.log.Error("seal what git changed", "err", err)
+	}
+}
+
+func (fs *filesystem) gitLabel(dir crdt.NodeID) string {
+	label := "git"
+	if path := fs.folder.Path(dir); path != "" {
+		label += " in " + path
+	}
+	if head := readHead(fs.localPath(dir, ".git")); head != "" {
+		label += ": " + head
+	}
+	return label
+}
+
+// tellHeads tells the other devices where HEAD is in each repository, if it moved.
+func (fs *filesystem) tellHeads() {
+	fs.git.mu.Lock()
+	fs.git.asked = false
+	fs.git.mu.Unlock()
+	for _, dir := range fs.locals.holders() {
+		if fs.locals.get(dir, ".git") == nil {
+			continue
+		}
+		head := readHead(fs.localPath(dir, ".git"))
+		fs.git.mu.Lock()
+		same := fs.git.told[dir] == head
+		fs.git.told[dir] = head
+		fs.git.mu.Unlock()
+		if same || head == "" {
+			continue
+		}
+		if err := fs.folder.UpdateAs(&origin{fs: fs}, func(tx *crdt.Tx) error { return tx.SetHead(dir, head) }); err != nil && status(err) != fuse.ENOENT {
+			fs.log.Warn("tell where HEAD is", "err", err)
+		}
+	}
+}
+
+var hashForm = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+
+// readHead says which branch and commit a repository is at, such as "main 1a2b3c4";
+// "" where it has no HEAD.
+func readHead(git string) string {
+	text, err := readSmall(filepath.Join(git, "HEAD"))
+	if err != nil {
+		return ""
+	}
+	ref, ok := strings.CutPrefix(text, "ref: ")
+	if !ok {
+		if !hashForm.MatchString(text) {
+			return ""
+		}
+		return "detached " + text[:7]
+	}
+	if !filepath.IsLocal(ref) || strings.ContainsFunc(ref, func(r rune) bool { return r < ' ' }) || len(ref) > 200 {
+		return ""
+	}
+	branch := strings.TrimPrefix(ref, "refs/heads/")
+	if hash := readRef(git, ref); hash != "" {
+		return branch + " " + hash[:7]
+	}
+	return branch + " (no commit)"
+}
+
+func readRef(git, ref string) string {
+	if text, err := readSmall(filepath.Join(git, ref)); err == nil && hashForm.MatchString(text) {
+		return text
+	}
+	packed, err := os.ReadFile(filepath.Join(git, "packed-refs"))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(packed)) {
+		if hash, name, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == ref && hashForm.MatchString(hash) {
+			return hash
+		}
+	}
+	return ""
+}
+
+// readSmall reads the first line of a file of a few bytes.
+func readSmall(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b := make([]byte, 1024)
+	n, err := f.Read(b)
+	if n == 0 && err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(b[:n]), "\n")
+	return strings.TrimSpace(line), nil
+}
