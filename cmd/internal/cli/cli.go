@@ -95,7 +95,7 @@ func (a *app) root() *cobra.Command {
 		a.initCommand(), a.inviteCommand(), a.joinCommand(), a.upCommand(), a.downCommand(),
 		a.statusCommand(), a.syncCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(),
 		a.restoreCommand(), a.undoCommand(), a.expireCommand(), a.trustCommand(), a.exportCommand(), a.doctorCommand(),
-		a.askCommand(), a.modelCommand(),
+		a.localCommand(), a.shareCommand(), a.askCommand(), a.modelCommand(),
 		a.versionCommand(), a.daemonCommand(), a.guardianCommand(), a.engineCommand(), a.documentCommand(),
 	)
 	for _, c := range root.Commands() {

@@ -105,12 +105,63 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", d.Name, state, toGo(d), why)
 	}
 	w.Flush()
+	writeHeads(b, f.Heads)
+	writeLocal(b, f.Local)
+	for _, h := range f.Held {
+		fmt.Fprintf(b, "  %s is not published while a program has a transaction or a log beside it\n", h)
+	}
 	for _, n := range f.Notes {
 		fmt.Fprintf(b, "  %s %s: ", n.Time.Local().Format(time.DateTime), n.Kind)
 		if n.Path != "" {
 			fmt.Fprintf(b, "%s: ", n.Path)
 		}
 		fmt.Fprintf(b, "%s\n", n.Text)
+	}
+}
+
+func writeHeads(b *strings.Builder, heads []control.Head) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, h := range heads {
+		where := "git"
+		if h.Path != "" {
+			where = "git in " + h.Path
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", where, h.Device, h.Head)
+	}
+	w.Flush()
+}
+
+// shownLocal is how many names of this device status lists for people; --json has all.
+const shownLocal = 20
+
+func writeLocal(b *strings.Builder, local []control.Local) {
+	if len(local) == 0 {
+		return
+	}
+	fmt.Fprint(b, "  only on this device:\n")
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	var rest int64
+	for i, l := range local {
+		if i >= shownLocal {
+			rest += l.Bytes
+			continue
+		}
+		path, amount := l.Path, size(l.Bytes)
+		if l.Dir {
+			path += "/"
+			amount += fmt.Sprintf(" in %d files", l.Files)
+		}
+		if l.More {
+			amount = "more than " + amount
+		}
+		if l.Hides {
+			amount += "; others share something of this name, which it hides"
+		}
+		fmt.Fprintf(w, "    %s\t%s\n", path, amount)
+	}
+	w.Flush()
+	if n := len(local) - shownLocal; n > 0 {
+		fmt.Fprintf(b, "    and %d more, %s\n", n, size(rest))
 	}
 }
 

@@ -14,6 +14,7 @@ const (
 	MethodLog    = "log"
 	MethodTrust  = "trust"
 	MethodExport = "export"
+	MethodRules  = "rules"
 
 	MethodAsk     = "ask"
 	MethodAskFile = "ask-file"
@@ -122,10 +123,44 @@ type FolderStatus struct {
 	Entries uint64       `json:"entries"`
 	Devices []PeerStatus `json:"devices"` // the others
 	// Contents that are known of but not here yet.
-	Wanted      int      `json:"wanted"`
-	WantedBytes int64    `json:"wanted_bytes"`
-	Notes       []Note   `json:"notes"`            // what is set aside or needs a person
-	Beside      []string `json:"beside,omitempty"` // versions that do not merge, shown beside their file
+	Wanted      int    `json:"wanted"`
+	WantedBytes int64  `json:"wanted_bytes"`
+	Notes       []Note `json:"notes"` // what is set aside or needs a person
+	// Local is what stays on this device; Held are databases that are not published because
+	// of what SQLite keeps beside them. Both only while the folder is mounted.
+	Local  []Local  `json:"local,omitempty"`
+	Held   []string `json:"held,omitempty"`
+	Heads  []Head   `json:"heads,omitempty"`  // where the devices' git repositories are
+	Beside []string `json:"beside,omitempty"` // versions that do not merge, shown beside their file
+}
+
+// Local is a name that stays on this device.
+type Local struct {
+	Path  string `json:"path"`
+	Dir   bool   `json:"dir"`
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
+	More  bool   `json:"more,omitempty"`  // it holds more than was counted in time
+	Hides bool   `json:"hides,omitempty"` // others share something of that name
+}
+
+// Head is where a device's repository is.
+type Head struct {
+	Path   string `json:"path"` // the directory that holds it; "" for the folder's root
+	Device string `json:"device"`
+	Head   string `json:"head"` // branch and commit
+}
+
+// RulesRequest changes or, without patterns, shows this device's rules for a folder.
+type RulesRequest struct {
+	Path   string   `json:"path"`             // names the folder
+	Add    []string `json:"add,omitempty"`    // patterns; '!' in front shares
+	Remove []string `json:"remove,omitempty"` // as they were added
+}
+
+// RulesReply holds the rules as they are now.
+type RulesReply struct {
+	Rules []string `json:"rules"`
 }
 
 // PeerStatus is another device of a folder. Amounts are what is left to go.

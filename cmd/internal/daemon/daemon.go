@@ -179,6 +179,7 @@ func (d *daemon) methods() map[string]control.Handler {
 		control.MethodSync:   control.Handle(d.sync),
 		control.MethodLog:    control.Handle(d.history),
 		control.MethodTrust:  control.Handle(d.trust),
+		control.MethodRules:  control.Handle(d.rules),
 		control.MethodExport: control.Handle(d.export),
 
 		control.MethodDiff:    control.Handle(d.diff),

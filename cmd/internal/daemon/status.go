@@ -64,6 +64,15 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 		Files: cs.Files, Entries: cs.Entries, Wanted: cs.Wanted, WantedBytes: cs.WantedSz,
 		Devices: []control.PeerStatus{}, Notes: []control.Note{}, Beside: cs.Beside,
 	}
+	for _, h := range cs.Heads {
+		s.Heads = append(s.Heads, control.Head{Path: h.Path, Device: h.Name, Head: h.Head})
+	}
+	if m := d.mountOf(f); m != nil {
+		s.Held = m.server.Held()
+		for _, l := range m.server.LocalNames() {
+			s.Local = append(s.Local, control.Local{Path: l.Path, Dir: l.Dir, Files: l.Files, Bytes: l.Size, More: l.More, Hides: l.Hides})
+		}
+	}
 	d.mu.Lock()
 	s.Error = d.errs[f.ID()]
 	d.mu.Unlock()
