@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // SQLite keeps what is under way in files beside a database. They mean nothing on
@@ -74,7 +75,7 @@ func (fs *filesystem) underway(in *inode) bool {
 	fs.locals.mu.RLock()
 	none := fs.locals.sides == 0
 	fs.locals.mu.RUnlock()
-	if none || in.kind != crdt.File || in.alt != nil {
+	if none || fault.On("fs-publish-journaled") || in.kind != crdt.File || in.alt != nil {
 		return false
 	}
 	dir, name := crdt.NodeID{}, in.name

@@ -12,6 +12,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // git changes many files of a working tree at once, and holds index.lock in its
@@ -84,7 +85,7 @@ func (fs *filesystem) gitBegins(dir crdt.NodeID, lock string) {
 	g := &fs.git
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.on {
+	if g.on || fault.On("fs-git-in-pieces") {
 		return
 	}
 	if err := fs.folder.Gather(crdt.NewActionID(), fs.gitLabel(dir), gitAtMost); err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/fs/ignore"
 )
 
@@ -173,6 +174,9 @@ func (s spot) under(name string) spot {
 func (fs *filesystem) keeps(dir crdt.NodeID, name string, isDir bool) bool {
 	if IsLocal(name) {
 		return true
+	}
+	if fault.On("fs-share-everything") {
+		return false
 	}
 	fs.rules.mu.Lock()
 	quiet := fs.rules.own.Empty() && len(fs.rules.files) == 0

@@ -134,6 +134,9 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestPosix", "fs-keep-suid", "suid_write"},
 	{"TestForeignSymlinks", "fs-follow-foreign", "is followed"},
 	{"TestPlain", "plain-current-base", "stale save"},
+	{"TestLocalOnly", "fs-share-everything", "is shared"},
+	{"TestDatabase", "fs-publish-journaled", "in the middle of a transaction"},
+	{"TestGitInside", "fs-git-in-pieces", "entries"},
 	{"TestBadInput", "kv-start-empty", "up over a damaged database"},
 }
 

@@ -152,6 +152,12 @@ type Status struct {
 			LastError         string `json:"last_error"`
 		}
 		Notes []Note
+		Local []struct {
+			Path  string
+			Files int
+			Bytes int64
+		}
+		Heads []struct{ Path, Device, Head string }
 	}
 }
 
