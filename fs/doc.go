@@ -18,6 +18,11 @@
 // (one file's bytes), then the locks of the journal, the read table and the
 // folder, under which nothing of this package is called.
 //
+// Names that stay on this device are real files in the home, under the node of
+// their directory (local.go). Which they are is decided when a name is made
+// (localrules.go); renames may cross the boundary (localmove.go, localout.go), and a
+// directory that others removed goes on with them (remains.go).
+//
 // What the package never does: wait for the network, publish a truncation
 // without what follows it, or share anything at or under a directory named .git.
 package fs

@@ -91,7 +91,7 @@ func TestGitInside(t *testing.T) {
 	// The recipe of the README, with a's repository as the origin.
 	a.Shell(whoIsIt + `cd p && git add -A && { git diff --cached --quiet || git commit -qm rest; }; git bundle create -q ../p.bundle --all`)
 	rig.Until(t, "b has the bundle", func() error { _, err := b.TryShell("", "git bundle list-heads p.bundle"); return err })
-	b.Shell(`cd p && git init -q -b main && git remote add origin ../p.bundle && git fetch -q && git reset -q origin/main && git fsck --strict`)
+	b.Shell(`cd p && git init -q -b main && git remote add origin ../p.bundle && git fetch -q && git reset -q origin/main && git branch -q -u origin/main && git fsck --strict`)
 	rig.Until(t, "a clean working tree on b", func() error {
 		out, err := b.TryShell("", `cd p && git status --porcelain`)
 		if err == nil && out != "" {
