@@ -1,8 +1,10 @@
 package fs
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/fault"
@@ -150,4 +152,87 @@ func (fs *filesystem) sideGone(dir crdt.NodeID, name string) {
 		}
 	}
 	in.mu.Unlock()
+}
+
+// waitsForSides tells whether a write session that a process left is that of a
+// database with something beside it: it is not to be published, but gone on with.
+func (fs *filesystem) waitsForSides(r record) bool {
+	if r.Kind != sessionRecord || r.Truncated || r.Appended {
+		return false
+	}
+	in := &inode{kind: crdt.File, node: r.Node, bound: r.Node != crdt.NodeID{}}
+	if !in.bound {
+		in.parent, in.name = &inode{node: r.Parent}, r.Name
+	}
+	return fs.underway(in)
+}
+
+// goOn takes up the sessions of such databases in a new mount.
+func (fs *filesystem) goOn() error {
+	for _, r := range fs.journal.records() {
+		if !fs.waitsForSides(r) {
+			continue
+		}
+		if err := fs.goOnWith(r); err != nil {
+			return fmt.Errorf("go on with %s: %w", r.Path, err)
+		}
+	}
+	return nil
+}
+
+func (fs *filesystem) goOnWith(r record) error {
+	fd, err := syscall.Open(fs.journal.path(r.ID), syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	if err == syscall.ENOENT {
+		return fs.journal.drop(r.ID)
+	}
+	if err != nil {
+		return err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		syscall.Close(fd)
+		return err
+	}
+	mtime := time.Unix(st.Mtim.Unix())
+	s := &session{record: r, fd: fd, readOnly: -1, writer: fs.resolver.see(0, true, nil), begun: mtime, since: mtime, last: mtime, mtime: mtime,
+		size: st.Size, dirty: true, wrote: true, closed: true}
+	in, err := fs.inodeOf(r)
+	if err != nil {
+		syscall.Close(fd)
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err := fs.load(in); err != nil {
+		syscall.Close(fd)
+		return err
+	}
+	in.sess = s
+	if in.bound {
+		fs.watch(in, s)
+	} else {
+		fs.ripen(in)
+	}
+	return nil
+}
+
+// inodeOf makes the inode of a record's file.
+func (fs *filesystem) inodeOf(r record) (*inode, error) {
+	if (r.Node != crdt.NodeID{}) {
+		info, err := fs.folder.Get(r.Node)
+		if err != nil {
+			return nil, err
+		}
+		return fs.inodeFor(info), nil
+	}
+	dir, err := fs.folder.Get(r.Parent)
+	if err != nil {
+		return nil, err
+	}
+	in := fs.add(&inode{kind: crdt.File})
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.draft.mode, in.loaded = r.Mode, true
+	fs.put(in, fs.inodeFor(dir), r.Name)
+	return in, nil
 }

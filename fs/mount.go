@@ -104,6 +104,11 @@ func sessionsDir(h *crdt.Home, f *crdt.Folder) string {
 	return filepath.Join(h.Dir(), "sessions", f.ID().String())
 }
 
+// localRootDir is where names of this device alone are.
+func localRootDir(h *crdt.Home, f *crdt.Folder) string {
+	return filepath.Join(h.Dir(), "local", f.ID().String())
+}
+
 // Mount shows a folder at point, an empty directory. The mount is the calling
 // user's alone unless o says otherwise, without set-user-ID programs and devices. Recover is to be
 // called first.
@@ -149,7 +154,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		inodes: map[uint64]*inode{}, nodes: map[nodeKey]*inode{}, over: map[place]*inode{},
 		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{}, departed: map[place]crdt.NodeID{},
 		handles: map[uint64]*handle{}, crossed: map[uint64]struct{}{}, ripening: map[*inode]time.Time{},
-		localRootDir: filepath.Join(h.Dir(), "local", f.ID().String()),
+		localRootDir: localRootDir(h, f),
 	}
 	if fs.log == nil {
 		fs.log = slog.New(slog.DiscardHandler)
@@ -185,7 +190,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	fs.nodes[key(crdt.Root, nil)] = fs.root
 	fs.showRemains()
 	fs.loadSpecial()
-	return fs, nil
+	return fs, fs.goOn()
 }
 
 func mountOptions(f *crdt.Folder, o Options) *fuse.MountOptions {

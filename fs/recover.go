@@ -23,14 +23,20 @@ func Recover(h *crdt.Home, f *crdt.Folder) error {
 	if err != nil {
 		return fmt.Errorf("recover %s: %w", f.Name(), err)
 	}
-	fs := &filesystem{home: h, folder: f, journal: j, reads: newReadTable(), resolver: newResolver()}
+	fs := &filesystem{home: h, folder: f, journal: j, localRootDir: localRootDir(h, f), reads: newReadTable(), resolver: newResolver()}
 	defer fs.resolver.close()
 	defer j.close()
+	if err := os.MkdirAll(localRootDir(h, f), 0o700); err != nil {
+		return fmt.Errorf("recover %s: %w", f.Name(), err)
+	}
+	if fs.locals, err = openLocalIndex(localRootDir(h, f)); err != nil {
+		return fmt.Errorf("recover %s: %w", f.Name(), err)
+	}
 	var errs []error
 	var done []record
 	for _, r := range j.records() {
-		if r.Kind == specialRecord {
-			continue // nothing of it was begun
+		if r.Kind == specialRecord || fs.waitsForSides(r) {
+			continue // nothing of it was begun, or the next mount goes on with it
 		}
 		if err := fs.recover(r); err != nil {
 			errs = append(errs, fmt.Errorf("recover %s: %w", r.Path, err))
