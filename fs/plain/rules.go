@@ -12,6 +12,10 @@ import (
 // The rules of what stays on this device are those of a mount. What is on
 // record is in the folder, and stays there whatever they say.
 
+// RulesChanged looks at everything again: what the rules of this device kept here
+// may be shared now.
+func (d *Dir) RulesChanged() error { return d.Flush() }
+
 // ruleFile is one .sheafignore as it was last read.
 type ruleFile struct {
 	stat  stat

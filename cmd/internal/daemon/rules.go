@@ -44,7 +44,7 @@ func (d *daemon) rules(_ context.Context, r control.RulesRequest, _ func(string)
 			return none, err
 		}
 		if m := d.mountOf(f); m != nil {
-			if err := m.server.RulesChanged(); err != nil {
+			if err := m.view.RulesChanged(); err != nil {
 				return none, err
 			}
 		}

@@ -67,9 +67,10 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 	for _, h := range cs.Heads {
 		s.Heads = append(s.Heads, control.Head{Path: h.Path, Device: h.Name, Head: h.Head})
 	}
-	if m := d.mountOf(f); m != nil {
-		s.Held = m.server.Held()
-		for _, l := range m.server.LocalNames() {
+	if m := d.mountOf(f); m != nil && !r.Plain {
+		mount := m.view.(*fs.Server)
+		s.Held = mount.Held()
+		for _, l := range mount.LocalNames() {
 			s.Local = append(s.Local, control.Local{Path: l.Path, Dir: l.Dir, Files: l.Files, Bytes: l.Size, More: l.More, Hides: l.Hides})
 		}
 	}
