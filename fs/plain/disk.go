@@ -56,7 +56,7 @@ func (s stat) perm() uint32 { return s.mode & 0o777 }
 
 func statOf(st *unix.Stat_t) stat {
 	return stat{
-		Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(), //nolint:unconvert
+		Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano(),
 		mode: st.Mode, atime: st.Atim.Nano(),
 	}
 }
@@ -144,7 +144,7 @@ func accessTimesMove(dir string) bool {
 	return err == nil && serr == nil && after.atime != before.atime
 }
 
-// copyInto makes a file of a home's object, or of a text, in the directory of scratch files.
+// draft makes a scratch file of what a text or an object holds.
 func (d *Dir) draft(name string, c crdt.Content) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
