@@ -33,7 +33,7 @@ func TestInStep(t *testing.T) {
 			want: "top/\ntop/e/\n" + `top/e/poem "one\ntwo\nthree\nfour\nfive\n"` + "\n"},
 		{name: "remove a directory", a: `mkdir -p d/e; cp poem d/e`, then: `rm -r d`,
 			want: `poem "one\ntwo\nthree\nfour\nfive\n"` + "\n"},
-		{name: "same name", a: `echo a >n`, b: `echo b >n`, then: `rm poem; ls | wc -l >count; rm n*`,
+		{name: "same name", a: `echo a >n`, b: `echo b >n`, then: `rm poem; n=$(ls | wc -l); echo $n >count; rm n*`,
 			want: "count \"2\\n\"\n"},
 		{name: "same file", a: `echo a >n`, b: `echo a >n`, want: "n \"a\\n\"\n" + `poem "one\ntwo\nthree\nfour\nfive\n"` + "\n"},
 		{name: "same directory", a: `mkdir d; echo a >d/a`, b: `mkdir d; echo b >d/b`, then: `rm poem`,
