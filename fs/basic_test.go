@@ -174,7 +174,8 @@ func TestUnlinkedOpen(t *testing.T) {
 // TestTemporary: what comes and goes at once never reaches the folder.
 func TestTemporary(t *testing.T) {
 	d := mounted(t)
-	before := d.f.Last()
+	d.patient()
+	before := d.entries()
 	d.write("tmp", "x\n")
 	if err := os.Remove(d.path("tmp")); err != nil {
 		t.Fatal(err)
@@ -184,7 +185,7 @@ func TestTemporary(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.flush()
-	if n := d.f.Last(); n != before {
+	if n := d.entries(); n != before {
 		t.Errorf("%d entries for files that are gone", n-before)
 	}
 	if d.names() != "" {

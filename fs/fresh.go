@@ -17,9 +17,9 @@ func (fs *filesystem) ripen(in *inode) {
 	if _, ok := fs.ripening[in]; ok {
 		return
 	}
-	fs.ripening[in] = time.Now().Add(ripe)
+	fs.ripening[in] = time.Now().Add(fs.ripe)
 	if len(fs.ripening) == 1 {
-		fs.later(ripe, fs.harvest)
+		fs.later(fs.ripe, fs.harvest)
 	}
 }
 

@@ -166,6 +166,28 @@ func (d *device) read(name string) string {
 	return string(b)
 }
 
+// patient has what this device waits for before it tells the folder of a removal, a
+// rename or a new file come in time, however slow the machine is: flush ends the wait.
+func (d *device) patient() {
+	fs := d.s.fs
+	fs.mu.Lock()
+	fs.dance = time.Minute
+	fs.mu.Unlock()
+	fs.ripeMu.Lock()
+	fs.ripe = time.Minute
+	fs.ripeMu.Unlock()
+}
+
+// entries counts what the folder consists of, with what is not sealed yet.
+func (d *device) entries() int {
+	d.t.Helper()
+	list, err := d.f.Since(0, 1000)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return len(list)
+}
+
 // flush publishes everything.
 func (d *device) flush() {
 	d.t.Helper()

@@ -35,6 +35,7 @@ func TestRules(t *testing.T) {
 		{"python cache", "", "mkdir __pycache__", "", "__pycache__"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			d := mounted(t)
 			if c.own != "" {
 				if err := SetLocalRules(d.home, d.f, c.own); err != nil {
@@ -69,6 +70,7 @@ func (d *device) locals(dir crdt.NodeID) string {
 }
 
 func TestTags(t *testing.T) {
+	t.Parallel()
 	d := mounted(t)
 	d.run(`mkdir .cache; printf 'Signature: 8a477f597d28d172789f06886806bc55\n' > .cache/CACHEDIR.TAG; echo x > .cache/f; mkdir -p .cache/a/b; echo x > .cache/a/b/f
 		mkdir v; mkdir v/bin; printf 'home = /usr/bin\nversion = 3\n' > v/pyvenv.cfg; ln -s /usr/bin/python3 v/bin/python; echo x > v/bin/activate
@@ -112,6 +114,7 @@ func TestAcross(t *testing.T) {
 		{"no replace", "echo one > a; echo two > a.log; mv -n a.log a || :; cat a.log", ".sheafignore a", "a.log", "a one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			d := mounted(t)
 			d.run("echo '*.log' > .sheafignore")
 			d.run(c.script)
@@ -135,6 +138,7 @@ func TestAcross(t *testing.T) {
 // TestAcrossSaves saves through a temporary file that stays on this device, from a
 // stale buffer: the save is merged like any other.
 func TestAcrossSaves(t *testing.T) {
+	t.Parallel()
 	here, far := pair(t)
 	here.write(".sheafignore", "*.tmp\n")
 	here.write("f", "one\n\ntwo\n\nthree\n")
@@ -170,6 +174,7 @@ os.replace("f.tmp", "f")
 
 // TestHidden has another device share a name that is this device's own here.
 func TestHidden(t *testing.T) {
+	t.Parallel()
 	here, far := pair(t)
 	here.write(".sheafignore", "*.log\n")
 	here.write("a.log", "mine\n")

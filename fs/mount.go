@@ -97,6 +97,10 @@ type filesystem struct {
 
 	ripeMu   sync.Mutex
 	ripening map[*inode]time.Time
+
+	// The constants of these names; tests of what happens before make them longer.
+	dance time.Duration // under mu
+	ripe  time.Duration // under ripeMu
 }
 
 // sessionsDir is where a folder's journal and sessions are.
@@ -155,6 +159,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{}, departed: map[place]crdt.NodeID{},
 		handles: map[uint64]*handle{}, crossed: map[uint64]struct{}{}, ripening: map[*inode]time.Time{},
 		localRootDir: localRootDir(h, f),
+		dance:        dance, ripe: ripe,
 	}
 	if fs.log == nil {
 		fs.log = slog.New(slog.DiscardHandler)

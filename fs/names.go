@@ -285,6 +285,7 @@ func (fs *filesystem) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, d diren
 	return fuse.OK
 }
 
+// direntMode is the type and number of what a listing names. The caller holds filesystem.mu.
 func (fs *filesystem) direntMode(d dirent) (mode uint32, ino uint64) {
 	kind := d.info.Kind
 	if d.in != nil {
@@ -302,6 +303,8 @@ func (fs *filesystem) direntMode(d dirent) (mode uint32, ino uint64) {
 	}
 	switch kind {
 	case special:
+		d.in.mu.Lock()
+		defer d.in.mu.Unlock()
 		return d.in.special.Mode & syscall.S_IFMT, ino
 	case crdt.Dir:
 		return syscall.S_IFDIR, ino

@@ -33,7 +33,7 @@ type waiting struct {
 // postpone journals a removal (to is nil) or rename of a file or symlink, and
 // shows it. The caller holds filesystem.mu.
 func (fs *filesystem) postpone(in, dir *inode, name string, to *inode, as string, by *caller) error {
-	w := &waiting{id: fs.journal.number(), in: in, node: in.node, dir: dir, name: name, to: to, as: as, by: by, due: time.Now().Add(dance)}
+	w := &waiting{id: fs.journal.number(), in: in, node: in.node, dir: dir, name: name, to: to, as: as, by: by, due: time.Now().Add(fs.dance)}
 	r := record{ID: w.id, Kind: removeRecord, Node: in.node, Path: join(fs.folder.Path(dir.node), name)}
 	if to != nil {
 		r.Kind, r.Parent, r.Name = moveRecord, to.node, as
@@ -48,7 +48,7 @@ func (fs *filesystem) postpone(in, dir *inode, name string, to *inode, as string
 	}
 	in.mu.Unlock()
 	if len(fs.waits) == 1 {
-		fs.later(dance, fs.settleDue)
+		fs.later(fs.dance, fs.settleDue)
 	}
 	return nil
 }
