@@ -1,9 +1,11 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"math/rand"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -106,6 +108,23 @@ func TestPlain(t *testing.T) {
 	}
 	b.Sheaf("up")
 	withoutGit(t, a, b)
+}
+
+// TestWithoutMounts runs suites of mounted devices on plain directories.
+func TestWithoutMounts(t *testing.T) {
+	if rig.Plain() {
+		rig.Skip(t, "this is a run on plain directories")
+	}
+	for _, suite := range []string{"TestOffline", "TestAppendFromBoth"} {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(context.Background(), "/proc/self/exe", "-test.run", "^"+suite+"$", "-test.v")
+			cmd.Env = append(os.Environ(), "SHEAF_RIG_PLAIN=1", "SHEAF_RIG_SMALL=1")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		})
+	}
 }
 
 // withoutGit is sameTrees but for a repository that one of the devices has.

@@ -199,7 +199,7 @@ func (d *Device) PID() int {
 // Init makes a folder, mounted at the device's point.
 func (d *Device) Init(flags ...string) {
 	d.t.Helper()
-	d.Sheaf(append([]string{"init", "--device", d.Name, d.Point}, flags...)...)
+	d.Sheaf(append(append([]string{"init", "--device", d.Name, d.Point}, d.how()...), flags...)...)
 }
 
 // Invite gives a ticket for the folder.
@@ -211,8 +211,20 @@ func (d *Device) Invite() string {
 // Join joins the folder of a ticket at the device's point.
 func (d *Device) Join(ticket string) {
 	d.t.Helper()
-	d.Sheaf("join", "--device", d.Name, ticket, d.Point)
+	d.Sheaf(append([]string{"join", "--device", d.Name, ticket, d.Point}, d.how()...)...)
 }
+
+// how is how devices come to their folder: mounted, or with SHEAF_RIG_PLAIN as a
+// directory that is kept in step.
+func (d *Device) how() []string {
+	if Plain() {
+		return []string{"--plain"}
+	}
+	return nil
+}
+
+// Plain reports whether the suites run without mounts.
+func Plain() bool { return os.Getenv("SHEAF_RIG_PLAIN") != "" }
 
 // Path is the path of a file in the folder.
 func (d *Device) Path(rel string) string { return filepath.Join(d.Point, rel) }
