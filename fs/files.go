@@ -19,6 +19,7 @@ type handle struct {
 	placed  bool         // it wrote at an offset of its own
 	flushed bool         // closed once, and not written to since
 	poke    bool         // the guardian's, for watchers
+	since   time.Time    // when it was opened
 
 	direct   bool      // reads past the page cache, one version to its end
 	snapshot *snapshot // that version, while it is being read
@@ -33,6 +34,7 @@ func (h *handle) appends() bool { return h.flags&syscall.O_APPEND != 0 }
 // open makes a handle. The caller holds filesystem.mu.
 func (fs *filesystem) open(h *handle) uint64 {
 	h.in.handles++
+	h.since = time.Now()
 	fs.lastHandle++
 	fs.handles[fs.lastHandle] = h
 	return fs.lastHandle

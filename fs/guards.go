@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -162,25 +161,7 @@ func watches(pid int, inos ...uint64) bool {
 // changes of a file of that name outside of the file's directory, where neovim
 // puts them, and vim if told to.
 func swapsElsewhere(pid int, name string) bool {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return false
-	}
-	for _, e := range list {
-		path := filepath.Join(dir, e.Name())
-		target, err := os.Readlink(path)
-		if err != nil {
-			continue
-		}
-		// %the%whole%path.swp, or the file's own name
-		base := filepath.Base(target)
-		base = base[strings.LastIndexByte(base, '%')+1:]
-		if swapOf("."+strings.TrimPrefix(base, ".")) == name && swapOwner(path) == pid {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(openSwaps(pid, name), func(path string) bool { return swapOwner(path) == pid })
 }
 
 // The first block of vim's swap file: the process at 24, and at 1007 whether
@@ -192,17 +173,12 @@ const (
 	dirtyMark = 0x55
 )
 
+// swapOwner is the process that has unsaved changes in a swap file, or 0.
 func swapOwner(path string) int {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0
+	if pid, changed := swapHeader(path); changed {
+		return pid
 	}
-	defer f.Close()
-	var b [swapHead]byte
-	if _, err := f.ReadAt(b[:], 0); err != nil || string(b[:2]) != "b0" || b[swapDirty] != dirtyMark {
-		return 0
-	}
-	return int(binary.LittleEndian.Uint32(b[swapPID:]))
+	return 0
 }
 
 // lockOwner finds the process in the target of an emacs lock, user@host.pid:boot.

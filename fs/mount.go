@@ -269,22 +269,6 @@ func (fs *filesystem) String() string { return "sheaf" }
 // Point is where the folder is mounted, absolute.
 func (s *Server) Point() string { return s.point }
 
-// OpenFiles lists the paths of files that programs have open for writing.
-func (s *Server) OpenFiles() []string {
-	fs := s.fs
-	fs.mu.RLock()
-	defer fs.mu.RUnlock()
-	seen := map[*inode]bool{}
-	var out []string
-	for _, h := range fs.handles {
-		if h.writes() && !h.poke && !seen[h.in] && !h.in.gone {
-			seen[h.in] = true
-			out = append(out, fs.pathOf(h.in))
-		}
-	}
-	return out
-}
-
 // Flush publishes what is written but not published yet, files being written
 // included, but for those that were only truncated so far.
 func (s *Server) Flush() error { return s.fs.flush() }

@@ -29,6 +29,8 @@ type readTable struct {
 	nodes map[crdt.NodeID][]reading // oldest first
 	count int
 	sweep int // the count at which dead processes are looked for
+
+	editors editorsSeen
 }
 
 const (
@@ -43,6 +45,7 @@ func newReadTable() *readTable {
 
 // read records that a process was given a version.
 func (t *readTable) read(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
+	t.editors.note(c)
 	t.add(node, reading{process: c.process, group: c.group, version: v, at: at})
 }
 

@@ -131,6 +131,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestRestoredHome", "crdt-refuse-own", "0 times"},
 	{"TestLostTail", "crdt-refuse-own", "0 times"},
 	{"TestWatchers", "guardian-silent", "has not heard"},
+	{"TestPresence", "peer-remember-presence", "that the reader ended"},
 	{"TestPosix", "fs-keep-suid", "suid_write"},
 	{"TestForeignSymlinks", "fs-follow-foreign", "is followed"},
 	{"TestPlain", "plain-current-base", "stale save"},

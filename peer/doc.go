@@ -10,7 +10,8 @@
 //   - one sync stream per shared folder in each direction: the frontier, missing entries,
 //     then new ones as they are made, and acknowledgements;
 //   - blob streams: objects in verified slices, always behind the sync streams;
-//   - a join stream, which buys admission with the secret of a ticket.
+//   - a join stream, which buys admission with the secret of a ticket;
+//   - datagrams: which files programs have open, forgotten after some seconds.
 //
 // Promises: a device that no folder here admits learns nothing but that something listens,
 // and holds the one connection it has for seconds only. Whatever a peer sends, the worst

@@ -105,6 +105,7 @@ func quicConfig() *quic.Config {
 		HandshakeIdleTimeout:       handshakeTimeout,
 		MaxIdleTimeout:             idleTimeout,
 		KeepAlivePeriod:            keepAlive,
+		EnableDatagrams:            true,
 		MaxIncomingStreams:         maxStreams,
 		MaxIncomingUniStreams:      maxFolders,
 		InitialStreamReceiveWindow: 2 << 20,

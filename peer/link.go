@@ -27,6 +27,8 @@ type link struct {
 	began   time.Time
 	lanes   [lanes]*lane
 
+	presence presence
+
 	wg sync.WaitGroup // every goroutine of the link but run itself
 
 	mu       sync.Mutex
@@ -40,6 +42,7 @@ func (n *Node) newLink(c *quic.Conn, d crdt.Device, dialled bool, control *wire.
 		n: n, conn: c, remote: n.remote(d), device: d, dialled: dialled, control: control,
 		began: time.Now(), sessions: map[crdt.FolderID]*session{},
 	}
+	l.presence.heard = map[crdt.FolderID]heardOpen{}
 	for i := range l.lanes {
 		l.lanes[i] = newLane(l, i)
 	}
@@ -185,6 +188,8 @@ func (l *link) run() {
 	l.spawn(l.readControl)
 	l.spawn(l.acceptSync)
 	l.spawn(l.acceptStreams)
+	l.spawn(l.hearPresence)
+	l.spawn(l.tellPresence)
 	for _, lane := range l.lanes {
 		l.spawn(lane.run)
 	}

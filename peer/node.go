@@ -22,6 +22,11 @@ type Options struct {
 	Listen []string
 	Logger *slog.Logger // nil: silent
 	LAN    bool         // find members' devices on the local network
+
+	// Open, if not nil, lists the files of a folder that programs have open here, in an order
+	// that stays, those first that matter most. It is called twice a second for each connected
+	// device, from any goroutine; what it lists is told to the folder's devices.
+	Open func(crdt.FolderID) []OpenFile
 }
 
 // Limits of what a peer, or someone who is none, can make us keep.
@@ -46,6 +51,7 @@ type Node struct {
 	id    *identity
 	ends  []*endpoint
 	fetch *fetcher
+	inUse func(crdt.FolderID) []OpenFile // Options.Open
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -105,6 +111,7 @@ func New(h *crdt.Home, o Options) (*Node, error) {
 		home:      h,
 		log:       o.Logger,
 		id:        id,
+		inUse:     o.Open,
 		wake:      make(chan struct{}, 1),
 		calls:     make(chan struct{}, maxCallers),
 		folders:   map[crdt.FolderID]*shared{},

@@ -173,6 +173,12 @@ func (e *Editor) Save() {
 	})
 }
 
+// Kill ends the editor at once, as kill -9 does.
+func (e *Editor) Kill() {
+	_ = e.cmd.Process.Kill()
+	_ = e.cmd.Wait()
+}
+
 // Quit leaves the editor, and fails the test if it does not go.
 func (e *Editor) Quit() {
 	e.t.Helper()

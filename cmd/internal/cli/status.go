@@ -110,6 +110,9 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 	for _, h := range f.Held {
 		fmt.Fprintf(b, "  %s is not published while a program has a transaction or a log beside it\n", h)
 	}
+	for _, d := range f.Devices {
+		writeOpen(b, d)
+	}
 	for _, n := range f.Notes {
 		fmt.Fprintf(b, "  %s %s: ", n.Time.Local().Format(time.DateTime), n.Kind)
 		if n.Path != "" {
@@ -162,6 +165,21 @@ func writeLocal(b *strings.Builder, local []control.Local) {
 	w.Flush()
 	if n := len(local) - shownLocal; n > 0 {
 		fmt.Fprintf(b, "    and %d more, %s\n", n, size(rest))
+	}
+}
+
+// writeOpen says what a device has open.
+func writeOpen(b *strings.Builder, d control.PeerStatus) {
+	for _, f := range d.Open {
+		doing := "reading"
+		if f.Writing {
+			doing = "editing"
+		}
+		fmt.Fprintf(b, "  %s: %s %s", d.Name, doing, f.Path)
+		if f.Program != "" {
+			fmt.Fprintf(b, " (%s)", f.Program)
+		}
+		b.WriteByte('\n')
 	}
 }
 

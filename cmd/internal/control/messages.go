@@ -175,6 +175,14 @@ type PeerStatus struct {
 	BytesToGet    int64      `json:"bytes_to_get"`
 	LastError     string     `json:"last_error,omitempty"`
 	Seen          *time.Time `json:"seen,omitempty"`
+	Open          []OpenFile `json:"open"` // what its programs have open now, as far as it tells
+}
+
+// OpenFile is a file that a program has open.
+type OpenFile struct {
+	Path    string `json:"path"`    // in the folder
+	Writing bool   `json:"writing"` // for writing, or in an editor
+	Program string `json:"program,omitempty"`
 }
 
 // Note is something set aside, or that somebody should look at.

@@ -147,7 +147,7 @@ func (d *daemon) startNode() (*peer.Node, error) {
 	if d.o.Listen != "" {
 		addr = d.o.Listen
 	}
-	o := peer.Options{Logger: d.log, LAN: lan()}
+	o := peer.Options{Logger: d.log, LAN: lan(), Open: d.tellsOpen()}
 	if addr != "" {
 		o.Listen = []string{addr}
 	}

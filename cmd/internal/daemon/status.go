@@ -78,7 +78,9 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 	s.Error = d.errs[f.ID()]
 	d.mu.Unlock()
 	for _, p := range d.node.Status(f) {
-		s.Devices = append(s.Devices, peerStatus(p))
+		ps := peerStatus(p)
+		ps.Open = d.openOn(f, p.Device)
+		s.Devices = append(s.Devices, ps)
 	}
 	for _, n := range cs.Notes {
 		s.Notes = append(s.Notes, control.Note{Kind: n.Kind, Path: n.Path, Text: n.Text, Time: n.Time})
