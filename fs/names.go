@@ -2,7 +2,6 @@ package fs
 
 import (
 	"sort"
-	"strings"
 	"syscall"
 	"time"
 
@@ -433,13 +432,4 @@ func (fs *filesystem) touched(dir *inode) {
 	dir.touch = time.Now()
 	dir.mtime = dir.touch
 	dir.mu.Unlock()
-}
-
-// pathOf is where an inode is, for people and for the guardian. The caller
-// holds filesystem.mu.
-func (fs *filesystem) pathOf(in *inode) string {
-	if in.parent != nil {
-		return join(fs.folder.Path(in.parent.node), in.name)
-	}
-	return strings.TrimPrefix(fs.folder.Path(in.node), "/")
 }
