@@ -22,9 +22,7 @@ func (s *Store) runClient(ctx context.Context, i item, dir string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(dir, "tmp"), "PIP_DISABLE_PIP_VERSION_CHECK=1", "NO_UPDATE_NOTIFIER=1",
-		"PIP_RESUME_RETRIES=20") // of a connection that breaks; a pip that cannot resume ignores it
+	cmd.Dir, cmd.Env = dir, clientEnv(dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // they clean up
@@ -34,6 +32,10 @@ func (s *Store) runClient(ctx context.Context, i item, dir string) error {
 			Hint: "is this machine online, and can " + i.source.client + " reach its registry?"}
 	}
 	return nil
+}
+
+func clientEnv(dir string) []string {
+	return append(os.Environ(), "TMPDIR="+filepath.Join(dir, "tmp"), "PIP_DISABLE_PIP_VERSION_CHECK=1", "NO_UPDATE_NOTIFIER=1")
 }
 
 func (s *Store) clientCommand(i item, dir string) ([]string, error) {

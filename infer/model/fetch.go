@@ -81,8 +81,8 @@ func (s *Store) lock(id string) (func(), error) {
 	return func() { f.Close() }, nil
 }
 
-// fetch is one fetch. dir keeps what must survive an interruption: the package,
-// once it is whole.
+// fetch is one fetch. dir keeps what must survive an interruption: the package, or
+// what there is of it.
 type fetch struct {
 	s        *Store
 	item     item
@@ -121,8 +121,8 @@ func (f *fetch) run(ctx context.Context) error {
 	return f.install(pkg)
 }
 
-// download has the client put the package into a directory of its own and moves
-// it to path when it is complete.
+// download fetches what is missing of the package, or has the client put it into a
+// directory of its own, and moves it to path when it is complete.
 func (f *fetch) download(ctx context.Context, path string) error {
 	work := filepath.Join(f.dir, "download")
 	if err := os.RemoveAll(work); err != nil {
@@ -132,6 +132,16 @@ func (f *fetch) download(ctx context.Context, path string) error {
 		return err
 	}
 	f.tell(Downloading, 0, f.item.source.size)
+	if addr := f.s.address(ctx, f.item, work); addr != "" {
+		part := path + ".part"
+		err := f.resume(ctx, addr, part)
+		if err == nil {
+			return errors.Join(os.Rename(part, path), os.RemoveAll(work))
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -10,10 +10,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -248,6 +252,55 @@ func TestFetchIsCancelledAndGoesOn(t *testing.T) {
 	before := s.calls(t)
 	if err := s.Fetch(t.Context(), "lib", nil); err != nil || s.calls(t) != before {
 		t.Errorf("%v, %d calls", err, s.calls(t)-before)
+	}
+}
+
+// What came of a package before the connection broke, or the process ended, is not
+// fetched again.
+func TestFetchResumes(t *testing.T) {
+	for _, id := range []string{"lib", "small"} {
+		s := newShop(t)
+		i, _ := s.find(id)
+		whole, err := os.ReadFile(filepath.Join(s.dir, i.source.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var sent []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			sent = append(sent, r.Header.Get("Range"))
+			first := len(sent) == 1
+			mu.Unlock()
+			if first { // half of it, then the connection breaks
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes 10-%d/%d", len(whole)-1, len(whole)))
+				w.Header().Set("Content-Length", strconv.Itoa(len(whole)-10))
+				w.WriteHeader(http.StatusPartialContent)
+				_, _ = w.Write(whole[10 : len(whole)/2])
+				w.(http.Flusher).Flush()
+				panic(http.ErrAbortHandler)
+			}
+			http.ServeContent(w, r, i.source.file, time.Time{}, bytes.NewReader(whole))
+		}))
+		t.Cleanup(server.Close)
+		addr := server.URL + "/" + i.source.file
+		s.script(t, "npm", `[ "$1" = view ] && echo `+addr)
+		s.script(t, "python3", `[ "$3" = --version ] && exit 0; [ "$3" = install ] && echo '{"install":[{"download_info":{"url":"`+addr+`"}}]}' >"$TMPDIR"/report.json`)
+		// A piece is here from a process that was killed.
+		part := filepath.Join(s.Dir(), partialName, i.source.sha256[:16])
+		if err := os.MkdirAll(part, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(part, i.source.file+".part"), whole[:10], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Fetch(t.Context(), id, nil); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{fmt.Sprintf("bytes=10-%d", len(whole)-1), fmt.Sprintf("bytes=%d-%d", len(whole)/2, len(whole)-1)}
+		if !slices.Equal(sent, want) {
+			t.Errorf("%s: asked for %q, want %q", id, sent, want)
+		}
 	}
 }
 
