@@ -98,6 +98,8 @@ func (w *Writer) rune(r string) string {
 		return out
 	case w.fence.open() || len(w.line) > 0:
 		return w.write(r)
+	case !w.begun && w.held == "" && (r == " " || r == "\t"):
+		return "" // what is left out indents nothing
 	}
 	w.held += r
 	if decided, escape := risky(w.held); decided {

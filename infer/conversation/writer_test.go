@@ -44,6 +44,8 @@ func TestWriter(t *testing.T) {
 		"open fence":        {"x\n```go\n    a := 1\n\n## You", "x\n```go\n    a := 1\n\n## You\n```"},
 		"open long fence":   {"~~~~\nx\n~~~\n", "~~~~\nx\n~~~\n~~~~"},
 		"indented":          {"x\n    ## You", "x\n    ## You"},
+		"indented begin":    {"\t```", "```\n```"},
+		"indented heading":  {"     ## You", "\\## You"},
 		"only space":        {" \n\n", ""},
 	} {
 		for _, n := range []int{1, 2, 3, 1000} {
