@@ -33,7 +33,7 @@ func reader(env string) Reader {
 		cmd := exec.Command(os.Args[0], kind)
 		cmd.Env = []string{"DOCUMENT_CHILD=" + env}
 		return cmd
-	}}
+	}, maxTime: 10 * time.Minute} // however slow the machine is
 }
 
 func file(t testing.TB, name string, b []byte) *os.File {

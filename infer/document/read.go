@@ -1,6 +1,7 @@
 package document
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type Reader struct {
 	// Command makes the child process, which calls Run with the last argument.
 	// nil: this program, with the argument `document`.
 	Command func(kind string) *exec.Cmd
+
+	maxTime time.Duration // 0: MaxTime
 }
 
 // Text returns the text of a document. ok is false if it is of no known kind.
@@ -34,7 +37,7 @@ func (r Reader) Text(ctx context.Context, name string, f *os.File) (text string,
 	if kind == "" {
 		return "", false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, MaxTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.maxTime, MaxTime))
 	defer cancel()
 	command := r.Command
 	if command == nil {

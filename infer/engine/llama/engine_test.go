@@ -29,7 +29,7 @@ func (e *Engine) child(model string) *process {
 // A child that ends badly is one error, what came stands, and the next question
 // is answered.
 func TestChildDies(t *testing.T) {
-	e := newFake(t, Options{Silence: 700 * time.Millisecond, Stall: 700 * time.Millisecond}, "good")
+	e := newFake(t, Options{Silence: 2 * time.Second, Stall: 2 * time.Second}, "good")
 	s := openModel(t, e, "good")
 	for _, do := range []string{"crash", "hang", "freeze", "garbage"} {
 		t.Run(do, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestKilledWhileIdle(t *testing.T) {
 }
 
 func TestLoadingFails(t *testing.T) {
-	e := newFake(t, Options{Silence: 600 * time.Millisecond, Stall: 600 * time.Millisecond}, "missing", "nolib", "crash", "stuck")
+	e := newFake(t, Options{Silence: 2 * time.Second, Stall: 2 * time.Second}, "missing", "nolib", "crash", "stuck")
 	for model, want := range map[string]error{"missing": engine.ErrRefused, "nolib": engine.ErrNoEngine,
 		"crash": engine.ErrEngineDied, "stuck": engine.ErrEngineDied, "unheard of": engine.ErrNoModel} {
 		_, err := e.Open(t.Context(), model)
