@@ -13,7 +13,7 @@ func TestLostTextIsNamed(t *testing.T) {
 		"killed, an ancestor had saved":   {`printf 'alpha\nbeta\ngamma\ndelta\nmore\n' > f; sh -c 'exec > f; kill -9 $$' || true`, "cut-short", ""},
 		"killed, it had read":             {`sh -c 'read x < f; exec > f; kill -9 $$' || true`, "cut-short", ""},
 		"killed after a part":             {`sh -c 'read x < f; exec > f; echo alpha; kill -9 $$' || true`, "cut-short", "alpha\n"},
-		"emptied by who had read it":      {`sh -c 'read x < f; : > f'`, "emptied", ""},
+		"emptied by who had read it":      {`sh -c 'read x < f; : > f; read wait'`, "emptied", ""},
 		"written anew":                    {`echo other > f`, "replaced", "other\n"},
 		"saved by who had read it":        {`sh -c 'x=$(cat f); echo "$x" > g; read y < f; echo "$y" > f'`, "", "alpha\n"},
 		"written anew, an ancestor saved": {`printf 'alpha\nbeta\n' > f; sh -c 'echo other > f'`, "replaced", "other\n"},
@@ -22,8 +22,17 @@ func TestLostTextIsNamed(t *testing.T) {
 			d := mounted(t)
 			d.write("f", poem)
 			d.flush()
-			d.run(c.script)
+			script := d.command("sh", "-c", c.script)
+			wait, err := script.StdinPipe() // who reads it is still there when the save is looked at
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := script.Start(); err != nil {
+				t.Fatal(err)
+			}
 			eventually(t, "the save", func() bool { return d.text("f") == c.left })
+			wait.Close()
+			script.Wait()
 			var kinds []string
 			for _, n := range d.f.Status().Notes {
 				if n.Path == "f" {

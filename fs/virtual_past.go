@@ -117,7 +117,7 @@ func (m *moments) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 		return nil, syscall.ENOENT
 	}
 	n := &then{pasts: m.pasts, moment: name, info: crdt.Info{Node: crdt.Root, Kind: crdt.Dir, Mode: 0o755}}
-	return n.child(ctx, &m.Inode, out)
+	return n.child(ctx, &m.Inode, name, out)
 }
 
 func (m *moments) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
@@ -132,13 +132,18 @@ type then struct {
 	info   crdt.Info
 }
 
-// child makes the node a child of parent.
-func (n *then) child(ctx context.Context, parent *gofs.Inode, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+// child makes the node the child of parent that has this name.
+func (n *then) child(ctx context.Context, parent *gofs.Inode, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if errno := n.attr(&out.Attr); errno != 0 {
 		return nil, errno
 	}
 	out.SetEntryTimeout(remembered)
 	out.SetAttrTimeout(remembered)
+	if old := parent.GetChild(name); old != nil {
+		if o, ok := old.Operations().(*then); ok && o.info.Node == n.info.Node && o.info.Version.Equal(n.info.Version) && o.info.Mode == n.info.Mode && o.info.Mtime.Equal(n.info.Mtime) {
+			return old, 0 // another inode would be another file to who looks twice
+		}
+	}
 	return parent.NewInode(ctx, n, gofs.StableAttr{Mode: out.Mode & syscall.S_IFMT}), 0
 }
 
@@ -191,7 +196,7 @@ func (n *then) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	if err != nil {
 		return nil, syscall.Errno(status(err))
 	}
-	return (&then{pasts: n.pasts, moment: n.moment, info: i}).child(ctx, &n.Inode, out)
+	return (&then{pasts: n.pasts, moment: n.moment, info: i}).child(ctx, &n.Inode, name, out)
 }
 
 func (n *then) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
