@@ -67,8 +67,10 @@ type journal struct {
 	live   map[uint64]record
 	packed map[uint64][]byte // bytes of sessions that have no file (pack.go)
 
-	synced bool   // what is live may have reached the disk
-	ended  func() // not nil: called when none of that is live any more; must not wait
+	syncing sync.Mutex // one sync at a time, taken before mu
+	named   bool       // files got names that the disk may not have
+	synced  bool       // what is live may have reached the disk
+	ended   func()     // not nil: called when none of that is live any more; must not wait
 }
 
 const (
@@ -76,6 +78,7 @@ const (
 	frameHead   = 8 // length, checksum
 	maxRecord   = 1 << 20
 	compactAt   = 32 << 20
+	emptyAt     = 1 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -101,7 +104,7 @@ func openJournal(dir string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
-	j := &journal{dir: dir, file: f}
+	j := &journal{dir: dir, file: f, named: true}
 	if err := j.load(); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
@@ -134,6 +137,9 @@ func (j *journal) load() error {
 		return err
 	}
 	j.live, j.packed, j.size = decodeJournal(b)
+	if len(j.live) == 0 {
+		j.size = 0
+	}
 	if err := j.file.Truncate(j.size); err != nil {
 		return err
 	}
@@ -235,10 +241,15 @@ func (j *journal) dropAll(ids []uint64) error {
 		}
 		b = append(b, frame...)
 	}
-	switch {
-	case len(b) == 0:
+	if len(b) == 0 {
 		return nil
-	case len(j.live) == 0:
+	}
+	if len(j.live) == 0 && j.synced && j.ended != nil {
+		j.synced = false
+		j.ended() // or a loss of power would bring back what ended long ago
+	}
+	switch {
+	case len(j.live) == 0 && j.size > emptyAt:
 		return j.empty()
 	case j.size > compactAt && j.size > int64(len(j.live)+32*len(j.packed))*2048:
 		return j.compact()
@@ -246,16 +257,13 @@ func (j *journal) dropAll(ids []uint64) error {
 	return j.append(b)
 }
 
-// empty begins the file anew, when nothing is live.
+// empty begins the file anew, when nothing is live. It is not done each time: to free the
+// blocks of what was just synced makes the disk's own journal do more than appending does.
 func (j *journal) empty() error {
 	if err := j.file.Truncate(0); err != nil {
 		return err
 	}
 	j.size = 0
-	if j.synced && j.ended != nil {
-		j.synced = false
-		j.ended() // or a loss of power would bring back what ended long ago
-	}
 	return nil
 }
 
@@ -309,26 +317,52 @@ func (j *journal) compact() error {
 		return fmt.Errorf("journal %s: %w", j.dir, err)
 	}
 	j.file.Close()
-	j.file, j.size = f, int64(len(b))
+	j.file, j.size, j.named = f, int64(len(b)), true
 	return nil
 }
 
-// sync makes the records, and the names of the sessions' files, durable.
+// sync makes the records, and the names of the sessions' files, durable. Where no file got a
+// name since the last time, that is one sync of the disk.
 func (j *journal) sync() error {
+	j.syncing.Lock() // whoever finds named false must not return before the directory is synced
+	defer j.syncing.Unlock()
 	j.mu.Lock()
 	j.synced = j.synced || len(j.live) > 0
+	named := j.named
 	fd, err := syscall.Dup(int(j.file.Fd()))
+	if err == nil {
+		j.named = false
+	}
 	j.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	defer syscall.Close(fd)
+	err = syscall.Fdatasync(fd)
+	if named {
+		if derr := j.syncNames(); derr != nil {
+			j.name()
+			err = errors.Join(err, derr)
+		}
+	}
+	return err
+}
+
+func (j *journal) syncNames() error {
 	d, err := syscall.Open(j.dir, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer syscall.Close(d)
-	return errors.Join(syscall.Fdatasync(fd), syscall.Fsync(d))
+	return syscall.Fsync(d)
+}
+
+// name says that a file in the journal's directory has got a name: after it has, or a sync
+// in between would count it as durable.
+func (j *journal) name() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.named = true
 }
 
 // path is where a session's bytes are.

@@ -366,7 +366,9 @@ func (fs *filesystem) bringInFile(src localSource, dst, to *inode, newName strin
 	if err := fs.journal.put(s.record); err != nil {
 		return undo(err)
 	}
-	if err := os.Rename(src.path, fs.journal.path(s.ID)); err != nil {
+	err = os.Rename(src.path, fs.journal.path(s.ID))
+	fs.journal.name()
+	if err != nil {
 		return undo(err)
 	}
 	if err := fs.rename(n, to, newName, dst, to, newName, who); err != nil {

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// The bytes of a new, small file are in the journal itself until they are in the
-// folder: making and removing a file in the home for each costs more than all the
-// rest of its creation.
+// The bytes of a small file that is new, or is written from its beginning, are in the
+// journal itself until they are in the folder: making and removing a file in the home for
+// each costs more than all the rest, and an fsync has three things to sync instead of one.
 
 // packMost is the size from which on a session has a file of its own.
 const packMost = 32 << 10
@@ -71,6 +71,7 @@ func (j *journal) unpack(id uint64, sync bool) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("session %s: %w", path, err)
 	}
+	j.name()
 	_, err = pwriteFull(fd, j.packedBytes(id), 0)
 	if err == nil && sync {
 		if err = syscall.Fdatasync(fd); err == nil {
@@ -125,7 +126,10 @@ func (s *session) readAt(buf []byte, off int64) (int, error) {
 // toFile gives a session of an ended process a file of its own, if its bytes are
 // in the journal.
 func (j *journal) toFile(id uint64) error {
-	if len(j.packedBytes(id)) == 0 {
+	j.mu.Lock()
+	_, ok := j.packed[id]
+	j.mu.Unlock()
+	if !ok {
 		return nil
 	}
 	fd, err := j.unpack(id, true)

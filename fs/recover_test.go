@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -241,5 +242,46 @@ func TestRecoverUnderRemovedDirectory(t *testing.T) {
 	}
 	if n := d.f.Status().Notes; len(n) != 1 || n[0].Kind != "set-aside" {
 		t.Errorf("notes: %+v", n)
+	}
+}
+
+// TestRecoverTruncated: a file that was emptied, and of which nothing more is in the journal,
+// is emptied if its writer synced that, and otherwise left as it is, with a note.
+func TestRecoverTruncated(t *testing.T) {
+	for _, synced := range []bool{true, false} {
+		t.Run(fmt.Sprint("synced ", synced), func(t *testing.T) {
+			d := unmounted(t, map[string]string{"f": "text\n"})
+			info, err := d.f.Resolve("f")
+			if err != nil {
+				t.Fatal(err)
+			}
+			j, err := openJournal(sessionsDir(d.home, d.f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := record{ID: j.number(), Kind: sessionRecord, Node: info.Node, Base: info.Version, Path: "f", Truncated: true, Synced: synced}
+			if err := j.put(r); err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := j.pack(piece{ID: r.ID}); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			if err := j.compact(); err != nil {
+				t.Fatal(err)
+			}
+			j.close()
+			if err := Recover(d.home, d.f); err != nil {
+				t.Fatal(err)
+			}
+			want := "text\n"
+			if synced {
+				want = ""
+			}
+			equal(t, "f", d.text("f"), want)
+			aside := slices.ContainsFunc(d.f.Status().Notes, func(n crdt.Note) bool { return n.Kind == "set-aside" })
+			if aside == synced {
+				t.Errorf("set aside: %v", aside)
+			}
+		})
 	}
 }

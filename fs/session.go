@@ -91,26 +91,30 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 		s.Mark = rand.Uint64()
 	}
 	var err error
-	if h == whole && !in.bound && in.size() == 0 {
+	if h == truncate || h == whole && !in.bound && in.size() == 0 {
 		s.packed = fs.journal
 	} else if s.fd, err = fs.newFile(s.ID); err != nil {
 		return nil, err
 	}
 	switch {
+	case h == truncate:
+		s.dirty, s.mtime = true, now
 	case s.packed != nil:
 	case h == whole:
 		err = in.copyTo(s.fd)
 		s.size = in.size()
-	case h == truncate:
-		s.dirty, s.mtime = true, now
 	default: // appended
 		s.size = in.size()
 	}
 	if err == nil {
 		err = fs.journal.put(s.record)
 	}
+	if err == nil && h == truncate {
+		_, err = s.packed.pack(piece{ID: s.ID}) // that there is nothing is what was written
+	}
 	if err != nil {
 		s.closeFiles()
+		fs.journal.drop(s.ID)
 		os.Remove(fs.journal.path(s.ID))
 		return nil, err
 	}
@@ -141,6 +145,7 @@ func (fs *filesystem) newFile(id uint64) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("session %s: %w", path, err)
 	}
+	fs.journal.name()
 	return fd, nil
 }
 
@@ -217,6 +222,7 @@ func (fs *filesystem) unstore(s *session) error {
 	err = copyFile(fd, s.readOnly, s.size)
 	if err == nil {
 		err = os.Rename(tmp, fs.journal.path(s.ID))
+		fs.journal.name()
 	}
 	if err != nil {
 		syscall.Close(fd)
@@ -237,11 +243,13 @@ func (fs *filesystem) cut(s *session, size int64) error {
 			return err
 		}
 	}
-	if err := s.unpack(); err != nil {
-		return err
-	}
-	if err := syscall.Ftruncate(s.fd, size); err != nil {
-		return err
+	if s.packed == nil || s.size != 0 || size != 0 {
+		if err := s.unpack(); err != nil {
+			return err
+		}
+		if err := syscall.Ftruncate(s.fd, size); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	s.size, s.dirty, s.mtime, s.last = size, true, now, now
