@@ -274,6 +274,11 @@ func (fs *filesystem) moved(c crdt.Change) {
 	fs.mu.Lock()
 	before, after := fs.nodes[key(c.Before.Dir, nil)], fs.nodes[key(c.After.Dir, nil)]
 	in := fs.nodes[key(c.Node, nil)]
+	if in != nil && !c.After.Visible {
+		if _, err := fs.folder.Get(c.Node); err == nil {
+			in = nil // what went is the name of a version beside it, or it is back by now
+		}
+	}
 	var id uint64
 	if in != nil {
 		id = in.id
