@@ -131,8 +131,11 @@ func (fs *filesystem) changed(c crdt.Change) {
 		fs.refresh(in)
 	case c.What&crdt.ContentChanged != 0:
 		fs.touchPoke(c.Node)
-	case c.What&crdt.AttrChanged != 0 && in != nil:
-		fs.reattr(in)
+	case c.What&crdt.AttrChanged != 0:
+		if in != nil {
+			fs.reattr(in)
+		}
+		fs.attrPoke(c.Node)
 	}
 }
 
@@ -302,10 +305,14 @@ func (fs *filesystem) moved(c crdt.Change) {
 	went := c.Before.Visible && before != nil && !fs.hides(c.Before)
 	came := c.After.Visible && after != nil && !fs.hides(c.After)
 	switch {
-	case went && came && id != 0:
+	case went && c.After.Visible && !fs.hides(c.After):
 		fs.renamePoke(c, before, after)
-	case went && !c.After.Visible && id != 0:
-		fs.removePoke(c, in.kind, before, id)
+	case went && !c.After.Visible:
+		kind := crdt.File
+		if in != nil {
+			kind = in.kind
+		}
+		fs.removePoke(c, kind, before, id)
 	default:
 		if went {
 			fs.server.EntryNotify(before.id, c.Before.Name)

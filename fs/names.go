@@ -135,7 +135,7 @@ func (fs *filesystem) lookup(h *fuse.InHeader, name string) (*inode, fuse.Status
 	}
 	in, err := fs.find(dir, name)
 	if node, ok := fs.departed[at(dir, name)]; ok && err != nil && fs.isPoke(h.Pid) {
-		in = fs.nodes[key(node, nil)]
+		in = fs.ghost(node)
 	} else if err != nil {
 		return nil, status(err)
 	}

@@ -49,6 +49,18 @@ func (fs *filesystem) touchPoke(node crdt.NodeID) {
 	})
 }
 
+// attrPoke tells watchers of other attributes.
+func (fs *filesystem) attrPoke(node crdt.NodeID) {
+	if fs.watcher == nil {
+		return
+	}
+	info, err := fs.folder.Get(node)
+	if err != nil || node == crdt.Root || !fs.known(info.Parent) {
+		return
+	}
+	fs.watcher.Poke(guardian.Poke{Op: guardian.Attr, Path: fs.folder.Path(node), Mtime: info.Mtime})
+}
+
 // known tells whether the kernel holds a directory: nobody watches one that it
 // does not.
 func (fs *filesystem) known(dir crdt.NodeID) bool {
@@ -67,7 +79,7 @@ func (fs *filesystem) createPoke(node crdt.NodeID, dir *inode, name string) {
 	}
 	p := guardian.Poke{Op: guardian.Create, Kind: pokeKind(info.Kind), Path: fs.folder.Path(node), Mode: info.Mode,
 		To: info.Target, Mtime: info.Mtime, NoOpen: info.Mode&0o111 != 0 || info.Mode&0o200 == 0}
-	done := fs.expect(node, nil, "", dir, name)
+	done := fs.expect(node, crdt.Place{}, crdt.Place{Dir: dir.node, Name: name})
 	fs.poke(p, func(err error) {
 		if done(); err != nil {
 			fs.server.EntryNotify(dir.id, name)
@@ -75,54 +87,76 @@ func (fs *filesystem) createPoke(node crdt.NodeID, dir *inode, name string) {
 	})
 }
 
-// renamePoke does the same for a name that changed.
+// renamePoke does the same for a name that changed. The kernel need not know the new
+// directory, in which case after is nil: it does once the guardian has looked for it.
 func (fs *filesystem) renamePoke(c crdt.Change, before, after *inode) {
 	p := guardian.Poke{Op: guardian.Rename, Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name),
 		To: join(fs.folder.Path(c.After.Dir), c.After.Name)}
 	if info, err := fs.folder.Get(c.Node); err == nil {
 		p.Kind = pokeKind(info.Kind)
 	}
-	done := fs.expect(c.Node, before, c.Before.Name, after, c.After.Name)
+	done := fs.expect(c.Node, c.Before, c.After)
 	fs.poke(p, func(err error) {
 		if done(); err != nil {
 			fs.server.EntryNotify(before.id, c.Before.Name)
-			fs.server.EntryNotify(after.id, c.After.Name)
+			if after != nil {
+				fs.server.EntryNotify(after.id, c.After.Name)
+			}
 		}
 	})
 }
 
-// removePoke does the same for a name that went.
+// removePoke does the same for a name that went; id is 0 if the kernel does not know what
+// it stood for.
 func (fs *filesystem) removePoke(c crdt.Change, kind crdt.Kind, dir *inode, id uint64) {
 	p := guardian.Poke{Op: guardian.Remove, Kind: pokeKind(kind), Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name)}
-	done := fs.expect(c.Node, dir, c.Before.Name, nil, "")
+	done := fs.expect(c.Node, c.Before, crdt.Place{})
 	fs.poke(p, func(err error) {
-		if done(); err != nil {
+		switch done(); {
+		case err == nil:
+		case id == 0:
+			fs.server.EntryNotify(dir.id, c.Before.Name)
+		default:
 			fs.server.DeleteNotify(dir.id, id, c.Before.Name)
 		}
 	})
 }
 
 // expect makes lookups by the guardian find a node where it was, and nothing
-// where it is to be, until done is called.
-func (fs *filesystem) expect(node crdt.NodeID, from *inode, old string, to *inode, name string) (done func()) {
+// where it is to be, until done is called. A place without a name is none.
+func (fs *filesystem) expect(node crdt.NodeID, from, to crdt.Place) (done func()) {
+	was, is := place{from.Dir, from.Name}, place{to.Dir, to.Name}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if from != nil {
-		fs.departed[at(from, old)] = node
+	if from.Name != "" {
+		fs.departed[was] = node
 	}
-	if to != nil {
-		fs.expecting[at(to, name)] = node
+	if to.Name != "" {
+		fs.expecting[is] = node
 	}
 	return func() {
 		fs.mu.Lock()
 		defer fs.mu.Unlock()
-		if from != nil {
-			delete(fs.departed, at(from, old))
+		if from.Name != "" {
+			delete(fs.departed, was)
 		}
-		if to != nil {
-			delete(fs.expecting, at(to, name))
+		if to.Name != "" {
+			delete(fs.expecting, is)
 		}
 	}
+}
+
+// ghost is what the guardian takes away, or moves, where the kernel does not know what
+// had the name: a program that watches a directory need not have looked at what is in
+// it. The caller holds filesystem.mu.
+func (fs *filesystem) ghost(node crdt.NodeID) *inode {
+	if in := fs.nodes[key(node, nil)]; in != nil {
+		return in
+	}
+	if info, err := fs.folder.Get(node); err == nil {
+		return fs.inodeFor(info)
+	}
+	return fs.add(&inode{kind: crdt.File, draft: draft{mode: 0o600}}) // until the kernel forgets it
 }
 
 func pokeKind(k crdt.Kind) guardian.Kind {

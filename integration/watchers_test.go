@@ -53,8 +53,12 @@ func (b *book) heard(t *testing.T, who string, from int, want ...string) {
 func TestWatchers(t *testing.T) {
 	need(t, "inotifywait")
 	a, b := rig.Pair(t, nil)
-	a.Shell(`mkdir dir; echo one > f.txt; echo one > dir/g.txt; echo '#!/bin/sh' > run; chmod 755 run`)
+	a.Shell(`mkdir dir; echo one > f.txt; echo one > dir/g.txt; echo '#!/bin/sh' > run; chmod 755 run; echo 1 > dir/unseen; echo 2 > dir/unseen2`)
 	sameTrees(t, a, b)
+	// From here on B's kernel knows nothing of what is in the directories.
+	b.Sheaf("down")
+	b.Sheaf("up")
+	connected(t, b, 1)
 
 	var inotify, notify book
 	cmd := b.Command(context.Background(), "inotifywait", "--monitor", "--format", "%e %w%f", ".", "dir")
@@ -98,7 +102,7 @@ func TestWatchers(t *testing.T) {
 	go func() {
 		defer close(ended)
 		for e := range w.Events {
-			for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Write, fsnotify.Remove, fsnotify.Rename} {
+			for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Write, fsnotify.Remove, fsnotify.Rename, fsnotify.Chmod} {
 				if e.Has(op) {
 					notify.add(op.String() + " " + strings.TrimPrefix(e.Name, b.Point+"/"))
 				}
@@ -121,6 +125,13 @@ func TestWatchers(t *testing.T) {
 		{`mv new.txt newer.txt`, []string{"MOVED_FROM new.txt", "MOVED_TO newer.txt"}, []string{"RENAME new.txt", "CREATE newer.txt"}},
 		{`mv newer.txt dir/`, []string{"MOVED_FROM newer.txt", "MOVED_TO dir/newer.txt"}, []string{"RENAME newer.txt", "CREATE dir/newer.txt"}},
 		{`rm dir/newer.txt link`, []string{"DELETE dir/newer.txt", "DELETE link"}, []string{"REMOVE dir/newer.txt", "REMOVE link"}},
+		{`chmod 600 f.txt`, []string{"ATTRIB f.txt"}, []string{"CHMOD f.txt"}},
+		{`mkdir box && mv f.txt box/`, []string{"CREATE,ISDIR box", "MOVED_FROM f.txt"}, []string{"CREATE box", "RENAME f.txt"}},
+		{`mv box/f.txt .`, []string{"MOVED_TO f.txt"}, []string{"CREATE f.txt"}},
+		{`mv box dir/`, []string{"MOVED_FROM,ISDIR box", "MOVED_TO,ISDIR dir/box"}, []string{"RENAME box", "CREATE dir/box"}},
+		{`mkdir -p tree/a/b && echo x > tree/a/b/c`, []string{"CREATE,ISDIR tree"}, []string{"CREATE tree"}},
+		{`rm dir/unseen`, []string{"DELETE dir/unseen"}, []string{"REMOVE dir/unseen"}},
+		{`mv dir/unseen2 .`, []string{"MOVED_FROM dir/unseen2", "MOVED_TO unseen2"}, []string{"RENAME dir/unseen2", "CREATE unseen2"}},
 		{`rmdir deep`, []string{"DELETE,ISDIR deep"}, []string{"REMOVE deep"}},
 	} {
 		t.Run(step.do, func(t *testing.T) {

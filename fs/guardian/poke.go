@@ -22,6 +22,8 @@ const (
 	Remove
 	// Rename is a name that changed: MOVED_FROM and MOVED_TO.
 	Rename
+	// Attr is other permissions or times: ATTRIB.
+	Attr
 )
 
 // Kind is the kind of node a poke is about.

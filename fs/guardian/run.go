@@ -169,6 +169,9 @@ func (p *poker) poke(m message) error {
 	switch m.Op {
 	case Touch:
 		return touch(dir, name, m)
+	case Attr: // with both times set the kernel reports ATTRIB, not MODIFY
+		times := []unix.Timespec{unix.NsecToTimespec(m.Mtime), unix.NsecToTimespec(m.Mtime)}
+		return unix.UtimesNanoAt(dir, name, times, unix.AT_SYMLINK_NOFOLLOW)
 	case Create:
 		switch m.Kind {
 		case Dir:
