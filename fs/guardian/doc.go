@@ -9,7 +9,8 @@
 // without changing anything. The daemon cannot do this itself: a thread that
 // waits for a handler of its own process cannot be killed.
 //
-// Rescue. When the daemon dies or stops answering, the guardian starts it again,
+// Rescue. A daemon that somebody stopped (SIGSTOP) is continued. When it dies, or does not
+// answer and does nothing either (or not for very long), the guardian starts it again,
 // waiting a little longer after each of several deaths in a row, and detaches its
 // mounts if it does not come up, so that no dead mount point stays.
 //

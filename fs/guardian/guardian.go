@@ -27,6 +27,7 @@ var (
 const (
 	beatEvery      = time.Second
 	defaultSilence = 30 * time.Second
+	defaultIdle    = 5 * time.Second
 	answerWithin   = 2 * time.Second // an answer to a poke, and an orderly end
 )
 
@@ -39,9 +40,11 @@ type Options struct {
 	// heartbeat is sent. It may block. nil: alive as long as the process runs.
 	Alive func() bool
 	// Silence is how long the daemon may send no heartbeat before it counts as hung
-	// and is killed; 0: 30 seconds.
-	Silence time.Duration
-	Logger  *slog.Logger
+	// and is killed, whatever it does; 0: 30 seconds. Idle is the same for a daemon that
+	// neither computes nor waits for a disk, which busyness cannot explain; 0: 5 seconds.
+	// Time in which the guardian did not run either, as on a suspended machine, is not counted.
+	Silence, Idle time.Duration
+	Logger        *slog.Logger
 }
 
 // Guardian is the daemon's hold on its guardian process. All methods may be called
@@ -84,6 +87,9 @@ func Start(o Options) (*Guardian, error) {
 	}
 	if o.Silence == 0 {
 		o.Silence = defaultSilence
+	}
+	if o.Idle == 0 {
+		o.Idle = min(defaultIdle, o.Silence)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -153,7 +159,7 @@ func (g *Guardian) spawn() (*child, error) {
 	c := &child{cmd: cmd, out: newLine(stdin), in: stdout, stop: stdin,
 		gone: make(chan struct{}), waiting: map[uint64]chan syscall.Errno{}}
 	// A child that cannot be spoken to is noticed by keep, which reads its end.
-	_ = c.out.send(message{Do: "hello", Daemon: os.Getpid(), Restart: g.o.Restart, Silence: g.o.Silence})
+	_ = c.out.send(message{Do: "hello", Daemon: os.Getpid(), Restart: g.o.Restart, Silence: g.o.Silence, Idle: g.o.Idle})
 	return c, nil
 }
 

@@ -37,7 +37,7 @@ func delay(deaths int) time.Duration {
 // kill ends a daemon that does not answer, and waits until it is gone: it holds the
 // lock of the home and the connections of the mounts.
 func (r *runner) kill() {
-	fmt.Fprintf(os.Stderr, "guardian: the daemon (process %d) has not answered for %v and is ended\n", r.hello.Daemon, r.hello.Silence)
+	fmt.Fprintf(os.Stderr, "guardian: the daemon (process %d) has not answered for %v and is ended\n", r.hello.Daemon, r.silence.silent)
 	if r.daemonFD < 0 {
 		return
 	}

@@ -51,6 +51,7 @@ type runner struct {
 	born     time.Time
 	daemonFD int // pidfd of the daemon, -1 if there is none
 	mounts   map[int]*poker
+	silence  silence
 }
 
 func (r *runner) release() {
@@ -75,8 +76,9 @@ func (r *runner) loop(in io.Reader) error {
 			said <- m
 		}
 	}()
-	silence := time.NewTimer(defaultSilence)
-	defer silence.Stop()
+	looks := time.NewTicker(lookEvery)
+	defer looks.Stop()
+	last := time.Now()
 	for {
 		select {
 		case m, ok := <-said:
@@ -87,16 +89,13 @@ func (r *runner) loop(in io.Reader) error {
 				return nil
 			}
 			r.handle(m)
-			if r.hello.Silence > 0 {
-				silence.Reset(r.hello.Silence)
+			r.silence.heard()
+		case now := <-looks.C:
+			passed := now.Sub(last)
+			last = now
+			if r.look(passed) {
+				return r.rescue()
 			}
-		case <-silence.C:
-			if traced(r.hello.Daemon) { // a person is looking at it with a debugger
-				silence.Reset(r.hello.Silence)
-				continue
-			}
-			r.kill()
-			return r.rescue()
 		}
 	}
 }
@@ -105,6 +104,7 @@ func (r *runner) handle(m message) {
 	switch m.Do {
 	case "hello":
 		r.hello = m
+		r.silence = silence{limit: m.Silence, idle: m.Idle}
 		if fd, err := unix.PidfdOpen(m.Daemon, 0); err == nil {
 			r.daemonFD = fd
 		}

@@ -19,6 +19,7 @@ type message struct {
 	Daemon  int           `json:"daemon,omitempty"`  // process id of the daemon
 	Restart []string      `json:"restart,omitempty"` // command that starts it again
 	Silence time.Duration `json:"silence,omitempty"` // time without a beat that counts as a hang
+	Idle    time.Duration `json:"idle,omitempty"`    // the same while the daemon does nothing
 
 	// mount, forget, mounted, poke, done
 	Mount int    `json:"mount,omitempty"` // number of the mount, chosen by the daemon

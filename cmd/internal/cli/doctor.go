@@ -82,7 +82,12 @@ func (a *app) examine(ctx context.Context) []finding {
 		check("daemon", "", err)
 		return found
 	}
-	check("daemon", fmt.Sprintf("process %d answers, version %s", s.PID, s.Version), nil)
+	err = nil
+	if s.Version != version {
+		err = control.Errorf(control.Failure, "process %d answers, version %s; this command is version %s", s.PID, s.Version, version).
+			WithHint("sheaf up replaces it")
+	}
+	check("daemon", fmt.Sprintf("process %d answers, version %s", s.PID, s.Version), err)
 	check("expiry", "freed so far: "+freedLine(s.Freed), nil)
 	for _, f := range s.Folders {
 		check("mount", fmt.Sprintf("folder %q on %s", f.Name, orNone(f.Path)), mountError(f))

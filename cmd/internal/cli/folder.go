@@ -251,12 +251,29 @@ func (a *app) ticket(arg string) (string, error) {
 
 func (a *app) upCommand() *cobra.Command {
 	var n need
+	var install bool
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the daemon and mount every folder of this device",
-		Args:  cobra.NoArgs,
+		Long: `Start the daemon and mount every folder of this device. A daemon of another version is
+replaced.
+
+With --install, a systemd user unit is written that does so at every login; sheaf down
+--uninstall takes it back.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
+			if install {
+				if !daemon.HomeExists(a.home) {
+					return noHome(a.home)
+				}
+				if err := a.install(ctx); err != nil {
+					return err
+				}
+			}
+			if err := a.replaceOther(ctx); err != nil {
+				return err
+			}
 			if n.listen != "" && control.Answers(ctx, a.home) {
 				return control.Errorf(control.InUse, "the daemon of %s runs and cannot move to %s", a.home, n.listen).
 					WithHint("sheaf down, then sheaf up --listen %s", n.listen)
@@ -277,6 +294,7 @@ func (a *app) upCommand() *cobra.Command {
 			return firstFailed(a, r.Failed)
 		},
 	}
+	c.Flags().BoolVar(&install, "install", false, "also at every login, by systemd")
 	n.listenFlag(c)
 	return c
 }
@@ -293,12 +311,22 @@ func firstFailed(a *app, failed []control.Failed) error {
 }
 
 func (a *app) downCommand() *cobra.Command {
-	return &cobra.Command{
+	var uninstall bool
+	c := &cobra.Command{
 		Use:   "down",
 		Short: "Unmount every folder and end the daemon; nothing is mounted again until sheaf up",
-		Args:  cobra.NoArgs,
+		Long: `Unmount every folder and end the daemon; nothing is mounted again until sheaf up.
+
+What programs are writing is published as it is. A folder that programs still use after a
+few seconds is detached all the same, and the files they have open are named.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
+			if uninstall {
+				if err := a.uninstall(ctx); err != nil {
+					return err
+				}
+			}
 			if !daemon.HomeExists(a.home) {
 				return noHome(a.home)
 			}
@@ -317,6 +345,9 @@ func (a *app) downCommand() *cobra.Command {
 			for _, p := range r.Busy {
 				a.say("detached while programs still use it: " + p)
 			}
+			for _, p := range r.Writing {
+				a.say("published as far as it was written, and still open in a program: " + p)
+			}
 			if err := awaitEnd(ctx, r.PID); err != nil {
 				return err
 			}
@@ -326,6 +357,8 @@ func (a *app) downCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&uninstall, "uninstall", false, "and remove what sheaf up --install made")
+	return c
 }
 
 // endWithin is how long a daemon that said it is going may take to be gone.

@@ -16,18 +16,23 @@ func homeDir(flag string) (string, error) {
 		dir = os.Getenv("SHEAF_HOME")
 	}
 	if dir == "" {
-		state := os.Getenv("XDG_STATE_HOME")
-		if !filepath.IsAbs(state) {
-			user, err := os.UserHomeDir()
-			if err != nil {
-				return "", control.Errorf(control.Usage, "no home directory to keep this device in").
-					WithHint("name one with --home DIR or SHEAF_HOME")
-			}
-			state = filepath.Join(user, ".local", "state")
-		}
-		dir = filepath.Join(state, "sheaf")
+		return defaultHome()
 	}
 	return filepath.Abs(dir)
+}
+
+// defaultHome is the home where none is named.
+func defaultHome() (string, error) {
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		user, err := os.UserHomeDir()
+		if err != nil {
+			return "", control.Errorf(control.Usage, "no home directory to keep this device in").
+				WithHint("name one with --home DIR or SHEAF_HOME")
+		}
+		state = filepath.Join(user, ".local", "state")
+	}
+	return filepath.Abs(filepath.Join(state, "sheaf"))
 }
 
 // target is the absolute path a command line means: the argument at i, else the current

@@ -41,6 +41,9 @@ func (a *app) status(ctx context.Context) (control.Status, error) {
 		return s, nil
 	}
 	err := a.call(ctx, need{}, control.MethodStatus, struct{}{}, &s)
+	if err == nil {
+		a.warnOther(s)
+	}
 	return s, err
 }
 

@@ -65,7 +65,7 @@ func (c *Client) Stream(ctx context.Context, method string, in, out any, say fun
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return Errorf(Failure, "the daemon of %s does not know %q (%s)", c.home, method, resp.Status).
-			WithHint("it may be another version: sheaf down, then the command again")
+			WithHint("it is another version than this command: sheaf up replaces it, then the command again")
 	}
 	d := json.NewDecoder(resp.Body)
 	for {

@@ -88,6 +88,9 @@ type DownReply struct {
 	Unmounted []string `json:"unmounted"`
 	// Busy mounts were detached: programs that still hold files there keep their view.
 	Busy []string `json:"busy,omitempty"`
+	// Writing are the files, by path, that programs had open for writing in them. What was
+	// written until then is published.
+	Writing []string `json:"writing,omitempty"`
 }
 
 // Status is all that sheaf status shows.
@@ -121,7 +124,8 @@ type FolderStatus struct {
 	Error   *Error       `json:"error,omitempty"` // why it is not mounted
 	Files   int          `json:"files"`
 	Entries uint64       `json:"entries"`
-	Devices []PeerStatus `json:"devices"` // the others
+	Devices []PeerStatus `json:"devices"`           // the others
+	Writing []string     `json:"writing,omitempty"` // files that programs have open for writing, by path in the folder
 	// Contents that are known of but not here yet.
 	Wanted      int    `json:"wanted"`
 	WantedBytes int64  `json:"wanted_bytes"`

@@ -216,6 +216,7 @@ func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.
 		return r, err
 	}
 	for _, m := range d.allMounted() {
+		writing := m.view.OpenFiles()
 		busy, err := d.unmount(m)
 		if err != nil {
 			return r, err
@@ -223,6 +224,9 @@ func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.
 		r.Unmounted = append(r.Unmounted, m.record.Point)
 		if busy {
 			r.Busy = append(r.Busy, m.record.Point)
+			for _, rel := range writing {
+				r.Writing = append(r.Writing, filepath.Join(m.record.Point, rel))
+			}
 		}
 	}
 	d.stop()

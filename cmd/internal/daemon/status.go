@@ -77,6 +77,9 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 	d.mu.Lock()
 	s.Error = d.errs[f.ID()]
 	d.mu.Unlock()
+	if m := d.mountOf(f); m != nil {
+		s.Writing = m.view.OpenFiles()
+	}
 	for _, p := range d.node.Status(f) {
 		ps := peerStatus(p)
 		ps.Open = d.openOn(f, p.Device)
