@@ -126,7 +126,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestBulk", "blob-start-over", "came over the wire"},
 	{"TestStrangers", "crdt-reuse-tickets", "a stranger got in"},
 	{"TestHostileMember", "crdt-trust-signatures", "a names b"},
-	{"TestHungDaemon", "guardian-patient", "did not return well"},
+	{"TestHungDaemon", "guardian-patient", "did not return within"},
 	{"TestKilledDaemon", "crdt-forget-pending", "lost:"},
 	{"TestPowerLoss", "kv-skip-sync", "lost:"},
 	{"TestRestoredHome", "crdt-refuse-own", "0 times"},

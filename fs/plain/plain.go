@@ -62,8 +62,7 @@ type Dir struct {
 
 	// What follows belongs to the goroutine of run.
 	table  *table
-	own    ignore.Rules // of this device
-	rules  map[string]*ruleFile
+	rules  *Rules
 	unread map[*entry]int       // descriptors of files that nobody may have read yet
 	since  map[string]time.Time // files whose writer is waited for, by path
 	warned map[string]bool
@@ -104,7 +103,7 @@ type marks struct {
 // changes made here since it was last attached; the first time, all of it is.
 func Attach(f *crdt.Folder, h *crdt.Home, root string, o Options) (*Dir, error) {
 	d := &Dir{
-		folder: f, home: h, root: root, log: o.Logger, rules: map[string]*ruleFile{},
+		folder: f, home: h, root: root, log: o.Logger, rules: NewRules(root, ""),
 		unread: map[*entry]int{}, since: map[string]time.Time{}, warned: map[string]bool{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -420,7 +419,7 @@ func (d *Dir) both(m marks) error {
 		if err != nil {
 			return err
 		}
-		d.own = ignore.Parse(own)
+		d.rules.own = ignore.Parse(own)
 		s := &scan{d: d, all: m.lookAll, files: m.files}
 		s.look(m.look)
 		if err := d.publish(s.ops); err != nil {

@@ -3,6 +3,7 @@ package plain
 import (
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/sheaf-fs/sheaf/fs"
@@ -22,20 +23,35 @@ type ruleFile struct {
 	rules ignore.Rules
 }
 
-// keeps decides whether a name of the disk that is not in the folder stays here.
-// What is above it does not.
-func (d *Dir) keeps(at string, dir bool) bool {
+// Rules decide what of a directory on the disk stays on this device. They read the
+// .sheafignore files in it as they are asked. They may not be used by several goroutines.
+type Rules struct {
+	root  string
+	own   ignore.Rules // of this device
+	files map[string]*ruleFile
+}
+
+// NewRules makes the rules of a directory, with those of this device (gitignore's syntax).
+func NewRules(root, own string) *Rules {
+	return &Rules{root: root, own: ignore.Parse(own), files: map[string]*ruleFile{}}
+}
+
+func (r *Rules) abs(rel string) string { return filepath.Join(r.root, filepath.FromSlash(rel)) }
+
+// Keeps decides whether a name of the disk that is not in the folder stays here; at is its
+// path below the root, with slashes. What is above it does not.
+func (r *Rules) Keeps(at string, dir bool) bool {
 	name := path.Base(at)
 	if fs.IsLocal(name) {
 		return true
 	}
-	if excluded, matched := d.own.Match(at, dir); matched {
+	if excluded, matched := r.own.Match(at, dir); matched {
 		return excluded
 	}
 	if name != fs.IgnoreFile {
 		for above := path.Dir("/" + at)[1:]; ; above = path.Dir("/" + above)[1:] {
 			rel := strings.TrimPrefix(strings.TrimPrefix(at, above), "/")
-			if excluded, matched := d.rulesIn(above).Match(rel, dir); matched {
+			if excluded, matched := r.rulesIn(above).Match(rel, dir); matched {
 				return excluded
 			}
 			if above == "" {
@@ -43,18 +59,18 @@ func (d *Dir) keeps(at string, dir bool) bool {
 			}
 		}
 	}
-	return dir && d.remade(at, name)
+	return dir && r.remade(at, name)
 }
 
 // rulesIn reads a directory's .sheafignore.
-func (d *Dir) rulesIn(dir string) ignore.Rules {
-	at := d.abs(path.Join(dir, fs.IgnoreFile))
+func (r *Rules) rulesIn(dir string) ignore.Rules {
+	at := r.abs(path.Join(dir, fs.IgnoreFile))
 	st, err := lstat(at)
 	if err != nil {
-		delete(d.rules, dir)
+		delete(r.files, dir)
 		return ignore.Rules{}
 	}
-	if f := d.rules[dir]; f != nil && f.stat.same(st) {
+	if f := r.files[dir]; f != nil && f.stat.same(st) {
 		return f.rules
 	}
 	b, err := os.ReadFile(at)
@@ -62,14 +78,14 @@ func (d *Dir) rulesIn(dir string) ignore.Rules {
 		return ignore.Rules{}
 	}
 	f := &ruleFile{st, ignore.Parse(string(b))}
-	d.rules[dir] = f
+	r.files[dir] = f
 	return f.rules
 }
 
 // remade reports whether a directory's content can be made again, by proof of
 // what is beside it or in it.
-func (d *Dir) remade(at, name string) bool {
-	here := func(rel string) bool { _, err := lstat(d.abs(rel)); return err == nil }
+func (r *Rules) remade(at, name string) bool {
+	here := func(rel string) bool { _, err := lstat(r.abs(rel)); return err == nil }
 	if beside, ok := fs.BuildFolder(name); ok {
 		for _, file := range beside {
 			if here(path.Join(path.Dir("/" + at)[1:], file)) {
@@ -82,8 +98,8 @@ func (d *Dir) remade(at, name string) bool {
 	}
 	for _, tag := range fs.BuildTags() {
 		rel := path.Join(at, tag)
-		if st, err := lstat(d.abs(rel)); err == nil && st.Size < 64<<10 {
-			if b, err := os.ReadFile(d.abs(rel)); err == nil && fs.ProvesBuild(tag, string(b)) {
+		if st, err := lstat(r.abs(rel)); err == nil && st.Size < 64<<10 {
+			if b, err := os.ReadFile(r.abs(rel)); err == nil && fs.ProvesBuild(tag, string(b)) {
 				return true
 			}
 		}

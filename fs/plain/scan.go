@@ -90,7 +90,7 @@ func (s *scan) dir(e *entry) {
 		kind, ok := st.kind()
 		switch {
 		case e == d.table.root && name == Own,
-			e.children[name] == nil && d.keeps(at, ok && kind == crdt.Dir):
+			e.children[name] == nil && d.rules.Keeps(at, ok && kind == crdt.Dir):
 			continue
 		case !ok:
 			d.warn(at, "is no file, directory or symlink: it stays on this device", nil)

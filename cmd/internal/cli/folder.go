@@ -53,6 +53,8 @@ func (a *app) initCommand() *cobra.Command {
 
 With --import, PATH may hold files: all of them are copied into the new folder and
 compared, the original is moved to PATH.before-sheaf, and the folder is mounted on PATH.
+What .sheafignore files, build folders and repositories keep on this device is copied, too,
+but not shared. Interrupted, it leaves PATH as it was.
 
 With --plain nothing is mounted: PATH is an ordinary directory, kept in step with the
 folder. What it holds is the folder's first content. For machines without FUSE.`,
@@ -80,12 +82,8 @@ folder. What it holds is the folder's first content. For machines without FUSE.`
 				if err := copyLocal(i.Original, m.Path, i.Local); err != nil {
 					return err
 				}
-				for _, p := range i.Local {
-					a.say("kept on this device, not shared: " + p)
-				}
-				for _, p := range i.Skipped {
-					a.say("not copied, since it is no file, directory or symlink: " + p)
-				}
+				a.sayEach("kept on this device, not shared: ", i.Local)
+				a.sayEach("not copied, since it is no file, directory or symlink: ", i.Skipped)
 			}
 			if req.Plain {
 				a.say(fmt.Sprintf("folder %q is kept in step with %s", m.Name, m.Path))
@@ -102,6 +100,20 @@ folder. What it holds is the folder's first content. For machines without FUSE.`
 	c.Flags().StringVar(&req.Name, "name", "", "the folder's name (default: PATH's last part)")
 	n.deviceFlags(c)
 	return c
+}
+
+// maxSaid is how many paths of one kind are said one by one.
+const maxSaid = 20
+
+// sayEach says a line a path, and how many there are where they are too many.
+func (a *app) sayEach(what string, paths []string) {
+	for i, p := range paths {
+		if i == maxSaid {
+			a.say(fmt.Sprintf("%sand %d more", what, len(paths)-i))
+			return
+		}
+		a.say(what + p)
+	}
 }
 
 // callNew is call for a command that may make the home: where it does, and fails before the

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/fs/guardian"
 	"github.com/sheaf-fs/sheaf/infer"
 	"github.com/sheaf-fs/sheaf/peer"
@@ -80,6 +81,7 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	if err != nil {
 		return err
 	}
+	d.undoMaking()
 	if !IsDown(o.Home) {
 		d.mountAll()
 	}
@@ -130,7 +132,7 @@ func (d *daemon) startGuardian() (*guardian.Guardian, error) {
 		Alive: func() bool {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			return true
+			return !fault.On("daemon-hangs")
 		},
 		Logger: d.log,
 	})

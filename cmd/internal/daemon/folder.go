@@ -36,6 +36,9 @@ func (d *daemon) init(ctx context.Context, r control.InitRequest, say func(strin
 	if err != nil {
 		return none, err
 	}
+	if err := d.begin(f, making{r.Path, r.Import}); err != nil {
+		return none, errors.Join(err, d.forget(f))
+	}
 	m := control.Mounted{ID: f.ID().String(), Name: f.Name(), Path: r.Path}
 	if r.Import {
 		in, err := d.importDir(ctx, f, r.Path, say)
@@ -50,16 +53,7 @@ func (d *daemon) init(ctx context.Context, r control.InitRequest, say func(strin
 		}
 		return none, errors.Join(err, d.forget(f))
 	}
-	return m, nil
-}
-
-// forget undoes the making of a folder that nobody has used.
-func (d *daemon) forget(f *crdt.Folder) error {
-	d.asks.Remove(f)
-	d.mu.Lock()
-	delete(d.errs, f.ID())
-	d.mu.Unlock()
-	return errors.Join(d.home.RemoveFolder(f.ID()), d.home.SetSetting(settingMount+f.ID().String(), nil))
+	return m, d.made(f)
 }
 
 // mountNew gives a folder its mount point for good.

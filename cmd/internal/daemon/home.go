@@ -93,8 +93,9 @@ func openHome(o Options, co crdt.Options) (*crdt.Home, error) {
 
 // The local settings of the daemon.
 const (
-	settingListen = "listen" // the address that a person asked for
-	settingMount  = "mount/" // + folder id: mountRecord
+	settingListen = "listen"  // the address that a person asked for
+	settingMount  = "mount/"  // + folder id: mountRecord
+	settingMaking = "making/" // + folder id: the place of a folder that is being made
 )
 
 // setting reads a local setting into v, which stays as it is where there is none.

@@ -19,6 +19,7 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/fs"
+	"github.com/sheaf-fs/sheaf/fs/plain"
 )
 
 // Bounds of one Update of an import, which is one piece of memory and one lock.
@@ -44,6 +45,7 @@ type importer struct {
 	root string
 	dev  uint64
 	say  func(string)
+	stay *plain.Rules // what is not shared
 
 	items []item
 	nodes map[string]crdt.NodeID // of directories, by relative path
@@ -61,7 +63,7 @@ func (d *daemon) importDir(ctx context.Context, f *crdt.Folder, path string, say
 	if err != nil {
 		return control.Imported{}, err
 	}
-	im := &importer{home: d.home, f: f, root: path, dev: deviceOf(fi), say: say,
+	im := &importer{home: d.home, f: f, root: path, dev: deviceOf(fi), say: say, stay: plain.NewRules(path, ""),
 		nodes: map[string]crdt.NodeID{"": crdt.Root}, said: time.Now()}
 	if err := im.copy(ctx); err != nil {
 		return im.sum, err
@@ -76,7 +78,7 @@ func (d *daemon) importDir(ctx context.Context, f *crdt.Folder, path string, say
 	return im.sum, replaceDir(path, im.sum.Original)
 }
 
-// walk calls fn for everything below root but what is not shared, parents first.
+// walk calls fn for everything below root, parents first.
 func (im *importer) walk(ctx context.Context, fn func(rel string, fi iofs.FileInfo) error) error {
 	return filepath.WalkDir(im.root, func(path string, e iofs.DirEntry, err error) error {
 		if err != nil {
@@ -111,7 +113,7 @@ func (im *importer) copy(ctx context.Context) error {
 			im.say(fmt.Sprintf("copying: %d files so far", im.sum.Files))
 		}
 		switch {
-		case fs.IsLocal(fi.Name()):
+		case im.stay.Keeps(filepath.ToSlash(rel), fi.IsDir()):
 			im.sum.Local = append(im.sum.Local, rel)
 			return skip(fi)
 		case fi.IsDir():
@@ -252,7 +254,7 @@ func (im *importer) verify(ctx context.Context) error {
 	}
 	next := 0
 	err := im.walk(ctx, func(rel string, fi iofs.FileInfo) error {
-		if fs.IsLocal(fi.Name()) {
+		if im.stay.Keeps(filepath.ToSlash(rel), fi.IsDir()) {
 			return skip(fi)
 		}
 		if skipped[rel] {
