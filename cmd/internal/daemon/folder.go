@@ -210,7 +210,7 @@ func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.
 		return r, err
 	}
 	for _, m := range d.allMounted() {
-		writing := m.view.OpenFiles()
+		writing := m.writing()
 		busy, err := d.unmount(m)
 		if err != nil {
 			return r, err

@@ -32,7 +32,6 @@ type view interface {
 	RulesChanged() error   // what stays on this device is decided anew from here on
 	Wait()                 // returns when it has ended
 	Unmount(context.Context) error
-	OpenFiles() []string // that programs have open for writing, by path in the folder
 }
 
 // mountRecord is what a home remembers of a folder's mount point.

@@ -17,9 +17,6 @@ func (v plainView) Wait() { _ = v.Dir.Wait() }
 
 func (v plainView) Unmount(ctx context.Context) error { return v.Dir.Close(ctx) }
 
-// OpenFiles is empty: programs write to the disk, whatever becomes of the daemon.
-func (v plainView) OpenFiles() []string { return nil }
-
 // attach begins to keep a directory in step with f.
 func (d *daemon) attach(f *crdt.Folder, r mountRecord) (*mounted, error) {
 	if r.Up {

@@ -47,3 +47,19 @@ func (d *daemon) openOn(f *crdt.Folder, device crdt.Device) []control.OpenFile {
 	slices.SortFunc(list, func(a, b control.OpenFile) int { return cmp.Compare(a.Path, b.Path) })
 	return list
 }
+
+// writing lists the files, by path in the folder, that programs here have open for writing
+// or in an editor. A plain directory does not know: programs write to the disk there,
+// whatever becomes of the daemon.
+func (m *mounted) writing() (paths []string) {
+	s, ok := m.view.(*fs.Server)
+	if !ok {
+		return nil
+	}
+	for _, f := range s.Open() {
+		if f.Writing {
+			paths = append(paths, m.folder.Path(f.Node))
+		}
+	}
+	return paths
+}

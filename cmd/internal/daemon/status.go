@@ -78,7 +78,7 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 	s.Error = d.errs[f.ID()]
 	d.mu.Unlock()
 	if m := d.mountOf(f); m != nil {
-		s.Writing = m.view.OpenFiles()
+		s.Writing = m.writing()
 	}
 	for _, p := range d.node.Status(f) {
 		ps := peerStatus(p)
