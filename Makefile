@@ -4,7 +4,8 @@
 #   make run DETACH=1   the same, left running (make stop ends it)
 #   make test           set-up, lint, unit tests (-race), integration suites
 #   make posix PJDFSTEST=DIR   pjdfstest, built in DIR, on a mount; as root
-#   make lint unit integration bench bench-fs bench-folder bench-ask build install
+#   make simulate SEEDS=n [FIRST=k]   random worlds of devices; a failing one prints what it takes
+#   make lint unit simulate integration bench bench-fs bench-folder bench-ask build install
 
 SHELL    := bash
 GO       ?= go
@@ -13,8 +14,10 @@ PREFIX   ?= $(if $(filter 0,$(shell id -u)),/usr/local,$(HOME)/.local)
 VERSION  := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 LDFLAGS  := -X github.com/sheaf-fs/sheaf/cmd/internal/cli.version=$(VERSION)
 DETACH   ?=
+SEEDS    ?= 200
+FIRST    ?= 1
 
-.PHONY: posix run stop build install test setup-run setup-test models lint unit integration bench bench-fs bench-folder bench-ask clean
+.PHONY: posix run stop build install test setup-run setup-test models lint unit simulate integration bench bench-fs bench-folder bench-ask clean
 
 run: setup-run build
 	@DETACH=$(DETACH) .ci/demo
@@ -52,9 +55,14 @@ lint:
 	@.ci/lint
 
 # The unit tests of every package but integration/, which needs the whole.
-unit: build
+unit: build simulate
 	@.ci/gotest unit $$($(GO) list ./... | grep -v /integration)
 	@.ci/gotest breaks ./crdt ./crdt/fault ./integration/mergequality
+
+# Devices that do things at random, lose power, come back from backups and hear of each other
+# late, from seed FIRST on. A seed that fails is played again with less and less.
+simulate:
+	SHEAF_SEEDS=$(SEEDS) SHEAF_FIRST=$(FIRST) $(GO) test -count 1 -timeout 0 -run '^TestSimulate$$' ./crdt
 
 integration: build
 	@.ci/gotest integration $$($(GO) list ./... | grep /integration)

@@ -14,7 +14,10 @@ func TestBreaks(t *testing.T) {
 	for fault, test := range map[string]string{"crdt-expire-heads": "^TestExpire$", "crdt-undo-blind": "^TestUndoAmongOthers$"} {
 		t.Run(fault, func(t *testing.T) { broken(t, fault, test) })
 	}
-	for _, fault := range []string{"crdt-current-base", "crdt-refuse-own", "crdt-forget-pending", "tree-delete-blind"} {
+	for _, fault := range []string{
+		"crdt-current-base", "crdt-refuse-own", "crdt-forget-pending", "tree-delete-blind",
+		"crdt-first-of-fork", "crdt-tell-once", "crdt-own-clock", "kv-skip-sync",
+	} {
 		t.Run(fault, func(t *testing.T) { broken(t, fault, "^TestSimulate$") })
 	}
 }
@@ -22,8 +25,8 @@ func TestBreaks(t *testing.T) {
 // broken runs a test with a fault and wants it to fail.
 func broken(t *testing.T, fault, test string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run", test)
-	cmd.Env = append(os.Environ(), "SHEAF_FAULT="+fault)
+	cmd := exec.Command(os.Args[0], "-test.run", test, "-test.failfast")
+	cmd.Env = append(os.Environ(), "SHEAF_FAULT="+fault, "SHEAF_SEEDS=200")
 	if out, err := cmd.CombinedOutput(); err == nil {
 		t.Errorf("%s does not notice %s:\n%s", test, fault, out)
 	}

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-const (
-	flushDelay = 60 * time.Millisecond // how long a change may wait before it is sealed and durable
-	retryDelay = time.Second           // after a flush that failed
-)
+// flushDelay is how long a change may wait before it is sealed and durable.
+var flushDelay = 60 * time.Millisecond
+
+const retryDelay = time.Second // after a flush that failed
 
 // flusher seals and syncs soon after a change, once for a burst of them.
 type flusher struct {

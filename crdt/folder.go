@@ -22,7 +22,6 @@ type Folder struct {
 	tree     *tree.Tree
 	frontier feed.Frontier         // the entries held
 	lamports map[feed.ID]uint64    // of the frontier's heads
-	top      uint64                // the highest lamport time held
 	order    uint64                // of the newest entry
 	members  map[Device]member     // who was admitted, by entries held
 	waiting  map[EventID][]waiting // operations for which a parent is missing
@@ -81,7 +80,7 @@ func (f *Folder) load() error {
 	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) || f.expired[h] && !here(h) })
 	f.tree.SetDevices(f.deviceName)
 	f.frontier, f.lamports = feed.Frontier{}, map[feed.ID]uint64{}
-	f.top, f.order, f.broken, f.pending = 0, 0, nil, nil
+	f.order, f.broken, f.pending = 0, nil, nil
 	f.began = now()
 	f.members = map[Device]member{f.grant.Creator: {}}
 	f.waiting = map[EventID][]waiting{}
@@ -128,7 +127,7 @@ func (f *Folder) hold(h feed.Head, l located) {
 	if f.frontier.Advance(h) {
 		f.lamports[h.Feed] = l.lamport
 	}
-	f.order, f.top = max(f.order, l.order), max(f.top, l.lamport)
+	f.order = max(f.order, l.order)
 }
 
 func (f *Folder) replayRaw(o op, w when) {

@@ -21,6 +21,7 @@ type device struct {
 	home    *crdt.Home
 	f       *crdt.Folder
 	sent    map[*device]uint64
+	options crdt.Options
 }
 
 func newDevice(t testing.TB, name string) *device {
@@ -142,7 +143,7 @@ func (d *device) reopen() {
 func (d *device) open(id crdt.FolderID) {
 	d.t.Helper()
 	var err error
-	if d.home, err = crdt.Open(d.dir, crdt.Options{}); err != nil {
+	if d.home, err = crdt.Open(d.dir, d.options); err != nil {
 		d.t.Fatal(err)
 	}
 	if d.f, err = d.home.Folder(id); err != nil {

@@ -23,6 +23,8 @@ import (
 type Options struct {
 	DeviceName string       // of a new home; what others see this device as
 	Logger     *slog.Logger // nil: nothing is logged
+
+	db kv.Options // of the database: tests give it a disk of theirs
 }
 
 // Home is one device: its key, its database and its objects, in one directory.
@@ -163,7 +165,8 @@ func openLocked(dir string, lock *os.File, o Options) (*Home, error) {
 	}
 	// A home that has objects has had a database: where that is gone, it is not made anew.
 	_, statErr := os.Stat(filepath.Join(dir, "objects"))
-	if h.db, err = kv.Open(filepath.Join(dir, "db"), kv.Options{Logger: h.log, MustExist: statErr == nil}); err != nil {
+	o.db.Logger, o.db.MustExist = h.log, statErr == nil
+	if h.db, err = kv.Open(filepath.Join(dir, "db"), o.db); err != nil {
 		return nil, storage("open", filepath.Join(dir, "db"), err)
 	}
 	if h.objects, err = blob.Open(dir); err != nil {

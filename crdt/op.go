@@ -144,6 +144,10 @@ func (f *Folder) resolve(t *textOp) (tree.Op, text.Event, lineage, error) {
 			ev.Parents = nil // the first event of its text
 		}
 	}
+	if len(ev.Parents) == 0 && !ev.Begins() {
+		// It would stand for an empty text, in the place of what it builds on.
+		return tree.Op{}, text.Event{}, lineage{}, text.ErrMalformed
+	}
 	return tree.Op{
 		Do: tree.OpContent, Node: t.Node, Event: EventID(ev.ID(l)), Parents: parents, Text: l, By: authorOf(t.By),
 	}, ev, l, nil

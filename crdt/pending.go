@@ -40,7 +40,7 @@ func (p *pending) full() bool { return len(p.ops) >= maxPendingOps || p.bytes >=
 func (f *Folder) pend(b *kv.Batch, o op, size int) []tree.Change {
 	p := f.pending
 	if p == nil {
-		p = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.top + 1, since: time.Now()}
+		p = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.nextLamport(), since: time.Now()}
 		f.pending = p
 		b.Set(f.key('P'), p.header())
 	}
@@ -191,6 +191,19 @@ func (f *Folder) newRun() {
 	f.own = ownFeed{id: feed.ID{Device: f.home.device, Run: binary.BigEndian.Uint64(r[:]) & feed.MaxSeq}, told: feed.Frontier{}}
 }
 
+// nextLamport is what others will compute for the next entry of this device: of a feed that
+// was forked its frontier names one branch, and an entry of another one may be later.
+func (f *Folder) nextLamport() uint64 {
+	var top uint64
+	for _, l := range f.lamports {
+		if fault.On("crdt-own-clock") {
+			return f.own.head.Seq + 1
+		}
+		top = max(top, l)
+	}
+	return top + 1
+}
+
 // loadPending takes up operations that were not sealed when the process ended.
 // In a new run they get that run's stamps.
 func (f *Folder) loadPending() error {
@@ -202,7 +215,7 @@ func (f *Folder) loadPending() error {
 	if err := decode(v, &h); err != nil {
 		return fail("open", f.grant.Name, ErrDamaged, err)
 	}
-	f.pending = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.top + 1, since: time.Unix(0, h.Since)}
+	f.pending = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.nextLamport(), since: time.Unix(0, h.Since)}
 	err = f.home.db.Scan(f.key('p'), func(_, v []byte) error {
 		var p pendingOp
 		if err := decode(v, &p); err != nil {

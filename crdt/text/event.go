@@ -85,6 +85,9 @@ func (e *Event) check() error {
 	return nil
 }
 
+// Begins reports whether the event changes the empty text as it says: one that does not can be no text's first.
+func (e *Event) Begins() bool { return e.fits(0) }
+
 // fits tells whether the hunks can be made in a text of n code points.
 func (e *Event) fits(n int) bool {
 	free := 0 // first position that a splice may start at

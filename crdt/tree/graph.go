@@ -159,6 +159,25 @@ func (g *graph) beyond(removals []removal) bool {
 	return false
 }
 
+// returned reports whether there is content that can be shown and that none of the removals had
+// seen. What only waits for its bytes brings the file back when they come, and not before what
+// was removed.
+func (g *graph) returned(removals []removal) bool {
+	if !g.pending() {
+		return true // beyond has looked
+	}
+	gone := map[*event]bool{}
+	for _, r := range removals {
+		for _, id := range r.seen {
+			if e := g.find(id); e != nil {
+				gone[e] = true
+				markPast(e, gone)
+			}
+		}
+	}
+	return slices.ContainsFunc(g.visible(), func(e *event) bool { return !gone[e] })
+}
+
 // mergeable reports whether two events that are maximal make one content: they are of one
 // text, or the same bytes.
 func mergeable(a, b *event) bool {

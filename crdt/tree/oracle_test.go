@@ -219,13 +219,7 @@ func (o *oracle) alive(n *onode) bool {
 	case len(n.lost) == 0:
 		return true
 	case n.kind == File:
-		seen := map[EventID]bool{}
-		for _, r := range n.lost {
-			for _, id := range r.Op.Seen {
-				o.past(n.id, id, seen)
-			}
-		}
-		return len(seen) < len(o.events[n.id])
+		return len(o.gone(n)) < len(o.events[n.id])
 	case n.kind == Dir:
 		for _, c := range o.nodes {
 			if c.id != Root && c.parent == n.id && o.visible(c) {
@@ -237,10 +231,27 @@ func (o *oracle) alive(n *onode) bool {
 }
 
 func (o *oracle) visible(n *onode) bool {
-	if n.kind == File && len(o.events[n.id]) > 0 && len(o.groups(n.id)) == 0 {
-		return false
+	if n.kind != File || len(o.events[n.id]) == 0 {
+		return o.alive(n)
 	}
-	return o.alive(n)
+	gone := o.gone(n)
+	for _, e := range o.events[n.id] {
+		if !gone[e.id] && (e.object == nil || o.here(e.object.Hash)) {
+			return true
+		}
+	}
+	return false
+}
+
+// gone are the events of a file that somebody who removed it had seen.
+func (o *oracle) gone(n *onode) map[EventID]bool {
+	seen := map[EventID]bool{}
+	for _, r := range n.lost {
+		for _, id := range r.Op.Seen {
+			o.past(n.id, id, seen)
+		}
+	}
+	return seen
 }
 
 // names gives the shown names of a directory's children.

@@ -45,7 +45,7 @@ func (t *Tree) status(n *node) (alive, shown bool) {
 		return alive, alive
 	case File:
 		alive = !removed || t.flaw != removalWins && n.file.beyond(n.rare.removals)
-		return alive, alive && (n.file.count == 0 || len(n.file.visible()) > 0)
+		return alive, alive && (n.file.count == 0 || len(n.file.visible()) > 0) && (!removed || n.file.returned(n.rare.removals))
 	}
 	return !removed, !removed
 }

@@ -412,7 +412,7 @@ func (r *replica) saved(all []Stamped) error {
 			seen := slices.ContainsFunc(all, func(s Stamped) bool {
 				return s.Op.Do == OpRemove && s.Op.Node == id && s.Op.Seen.Has(h.id)
 			})
-			if !seen && !n.shown {
+			if !seen && !h.absent && !n.shown {
 				return fmt.Errorf("%v: nobody who removed it had seen %v, and it is gone", id, h.id)
 			}
 		}
