@@ -391,8 +391,8 @@ func (w *world) bringBack(a *actor) {
 	slices.SortFunc(nodes, func(a, b crdt.NodeID) int { return slices.Compare(a[:], b[:]) })
 	node := nodes[w.rnd.IntN(len(nodes))]
 	log, err := a.f.Log(node)
-	if len(log) == 0 {
-		return
+	if err != nil || len(log) == 0 {
+		return // removed, and never had content
 	}
 	r := crdt.RestoreRequest{Path: log[0].Path}
 	if w.rnd.IntN(2) == 0 {
