@@ -11,7 +11,8 @@ import (
 // TestBreaks holds that the simulation is able to fail: with each of these
 // faults it must.
 func TestBreaks(t *testing.T) {
-	for fault, test := range map[string]string{"crdt-expire-heads": "^TestExpire$", "crdt-undo-blind": "^TestUndoAmongOthers$"} {
+	for fault, test := range map[string]string{"crdt-expire-heads": "^TestExpire$", "crdt-undo-blind": "^TestUndoAmongOthers$",
+		"blob-trust-disk": "^TestRepairObject$", "crdt-any-key": "^TestRepairKey$"} {
 		t.Run(fault, func(t *testing.T) { broken(t, fault, test) })
 	}
 	for _, fault := range []string{

@@ -34,6 +34,9 @@ type Folder struct {
 	broken   error         // the state in memory may be ahead of the disk
 	closed   bool
 
+	// appliedAt tells when an entry was applied first, while the folder is made anew; nil: now.
+	appliedAt func(feed.Head) int64
+
 	texts    texts
 	unstored unstored
 }

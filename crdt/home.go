@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/sheaf-fs/sheaf/crdt/blob"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
 )
@@ -177,12 +178,22 @@ func openLocked(dir string, lock *os.File, o Options) (*Home, error) {
 		h.db.Close()
 		return nil, err
 	}
+	if err := h.writeSpare(); err != nil && !errors.Is(err, ErrNoSpace) {
+		h.db.Close()
+		return nil, err
+	}
 	h.flush = startFlusher(h)
 	return h, nil
 }
 
 // load reads what the database says of the home and its folders.
-func (h *Home) load() error {
+func (h *Home) load() error { return h.loadAs(false) }
+
+// loadAs is load; newRuns has the feeds go on in new runs, though the home was closed in order.
+func (h *Home) loadAs(newRuns bool) error {
+	if err := h.checkKey(); err != nil {
+		return err
+	}
 	name, _, err := h.db.Get([]byte(deviceNameKey))
 	if err != nil {
 		return storage("open", h.dir, err)
@@ -194,9 +205,10 @@ func (h *Home) load() error {
 	if err != nil {
 		return storage("open", h.dir, err)
 	}
-	h.fresh = !ok || string(clean) != h.place()
+	h.fresh = newRuns || !ok || string(clean) != h.place()
 	b := h.db.Batch()
 	b.Delete([]byte(cleanKey))
+	b.Set([]byte(deviceKey), h.device[:])
 	if err := h.db.Commit(b); err != nil {
 		return storage("open", h.dir, err)
 	}
@@ -223,6 +235,19 @@ func (h *Home) load() error {
 			return err
 		}
 		h.folders[g.Folder] = f
+	}
+	return nil
+}
+
+// checkKey fails if the key is another device's than the database: whatever it is, it is well formed.
+func (h *Home) checkKey() error {
+	was, ok, err := h.db.Get([]byte(deviceKey))
+	if err != nil {
+		return storage("open", h.dir, err)
+	}
+	if ok && string(was) != string(h.device[:]) && !fault.On("crdt-any-key") {
+		return &Error{Op: "open", Path: filepath.Join(h.dir, keyFile), Kind: ErrDamaged,
+			Err: errors.New("it is not the key that this home was made with"), Hint: "sheaf doctor --repair, or restore the key file from a backup"}
 	}
 	return nil
 }
@@ -327,7 +352,7 @@ func (h *Home) addFolder(g Grant) (*Folder, error) {
 		return nil, err
 	}
 	h.folders[g.Folder] = f
-	return f, nil
+	return f, h.writeSpare()
 }
 
 // Setting reads a local setting, which is shared with nobody; nil if unset.
@@ -378,7 +403,7 @@ func (h *Home) Close() error {
 		// Only a home that lost nothing may go on in the same runs.
 		b := h.db.Batch()
 		b.Set([]byte(cleanKey), []byte(h.place()))
-		errs = append(errs, h.db.Commit(b), h.db.Sync())
+		errs = append(errs, h.db.Commit(b), h.db.Sync(), h.writeSpare())
 	}
 	return errors.Join(append(errs, h.db.Close(), h.lock.Close())...)
 }

@@ -9,6 +9,7 @@ import (
 // Keys of the home's database. Those of a folder begin with "f/" and its id.
 //
 //	d                         the device's name
+//	D                         the device's public key
 //	c                         set by an orderly close: where the home was
 //	l/KEY                     a local setting
 //	g/FOLDER                  the grant by which the folder is here
@@ -26,6 +27,7 @@ import (
 //	f/FOLDER s HASH           a ticket's secret
 const (
 	deviceNameKey = "d"
+	deviceKey     = "D"
 	cleanKey      = "c"
 	settingPrefix = "l/"
 	grantPrefix   = "g/"

@@ -249,6 +249,9 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 	}
 	lamport++
 	applied := now()
+	if f.appliedAt != nil {
+		applied = f.appliedAt(e.Head())
+	}
 	r := record{Feed: e.Feed, Seq: e.Seq, Lamport: lamport, Applied: applied, Time: e.Time}
 	var changes []tree.Change
 	for i, o := range ops {

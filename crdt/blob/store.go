@@ -26,6 +26,8 @@ import (
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // Hash is the BLAKE3-256 of an object's bytes, and its name.
@@ -215,7 +217,7 @@ func (s *Store) Verify(h Hash) error {
 	if _, err := io.CopyBuffer(d, onlyReader{f}, make([]byte, 256<<10)); err != nil {
 		return fail("object", h.String(), err)
 	}
-	if Hash(d.Sum(nil)) != h {
+	if Hash(d.Sum(nil)) != h && !fault.On("blob-trust-disk") {
 		return fmt.Errorf("object %s: %w: its bytes have another hash", s.Path(h), ErrDamaged)
 	}
 	return nil

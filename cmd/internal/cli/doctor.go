@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
 	"github.com/sheaf-fs/sheaf/cmd/internal/daemon"
@@ -17,38 +18,123 @@ type finding struct {
 	Check string         `json:"check"`
 	OK    bool           `json:"ok"`
 	Says  string         `json:"says"`
+	Done  string         `json:"done,omitempty"` // what a repair did about it
 	Error *control.Error `json:"error,omitempty"`
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var deep, repair bool
+	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check this machine and the home; changes nothing",
-		Args:  cobra.NoArgs,
+		Short: "Check this machine and the home",
+		Long: `Check this machine, the home and the mounts; changes nothing. With --deep, also read everything
+in the home: every object against its hash, every entry against its signature, and what the
+folders show against what their entries make of it. With --repair, mend what --deep finds: the home
+must be down; what was damaged is kept in HOME/damaged, and sheaf up fetches it from other devices.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			found := a.examine(c.Context())
-			if a.json {
-				if err := a.printJSON(found); err != nil {
-					return err
-				}
-			} else {
-				for _, f := range found {
-					mark := "ok  "
-					if !f.OK {
-						mark = "FAIL"
-					}
-					fmt.Fprintf(a.stdout, "%s  %-8s  %s\n", mark, f.Check, f.Says)
+			var found []finding
+			switch {
+			case repair:
+				found = a.repair(c.Context())
+			default:
+				if found = a.examine(c.Context()); deep && daemon.HomeExists(a.home) {
+					found = append(found, a.deep(c.Context())...)
 				}
 			}
-			// The first failure is the one to act on: what comes after may follow from it.
-			for _, f := range found {
-				if !f.OK {
-					return f.Error
-				}
-			}
-			return nil
+			return a.printFindings(found)
 		},
 	}
+	c.Flags().BoolVar(&deep, "deep", false, "read and check everything in the home")
+	c.Flags().BoolVar(&repair, "repair", false, "mend what --deep finds; the home must be down")
+	return c
+}
+
+func (a *app) printFindings(found []finding) error {
+	if a.json {
+		if err := a.printJSON(found); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range found {
+			mark := "ok  "
+			switch {
+			case !f.OK:
+				mark = "FAIL"
+			case f.Done != "":
+				mark = "done"
+			}
+			fmt.Fprintf(a.stdout, "%s  %-8s  %s\n", mark, f.Check, f.Says)
+			if f.Done != "" {
+				fmt.Fprintf(a.stdout, "                %s\n", f.Done)
+			}
+		}
+	}
+	// The first failure is the one to act on: what comes after may follow from it.
+	for _, f := range found {
+		if !f.OK {
+			return f.Error
+		}
+	}
+	return nil
+}
+
+// deep has everything in the home read, by its daemon if that runs.
+func (a *app) deep(ctx context.Context) []finding {
+	var r control.CheckReply
+	var err error
+	if control.Answers(ctx, a.home) {
+		err = control.NewClient(a.home).Call(ctx, control.MethodCheck, struct{}{}, &r, a.watched())
+	} else {
+		r, err = daemon.DeepCheck(ctx, a.home, a.watched())
+	}
+	return checkup(r, err, "stop it with sheaf down, then sheaf doctor --repair, then sheaf up")
+}
+
+// repair mends the home.
+func (a *app) repair(ctx context.Context) []finding {
+	if !daemon.HomeExists(a.home) {
+		return checkup(control.CheckReply{}, noHome(a.home), "")
+	}
+	if control.Answers(ctx, a.home) {
+		return checkup(control.CheckReply{}, control.Errorf(control.InUse, "the daemon of %s runs; a repair needs the home for itself", a.home).
+			WithHint("sheaf down, then sheaf doctor --repair, then sheaf up"), "")
+	}
+	r, err := daemon.Repair(ctx, a.home, a.watched())
+	return checkup(r, err, "keep a copy of the home; another device may have what is missing, or join again with a new --home")
+}
+
+// watched prints how far a check is where a person is watching.
+func (a *app) watched() func(string) {
+	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return a.say
+	}
+	return func(string) {}
+}
+
+// checkup makes findings of what a check or a repair found.
+func checkup(r control.CheckReply, err error, hint string) []finding {
+	var found []finding
+	for _, d := range r.Damage {
+		says := d.Path + ": " + d.Text
+		if d.Folder != "" {
+			says = fmt.Sprintf("folder %q: %s", d.Folder, says)
+		}
+		f := finding{Check: d.What, OK: d.Done != "", Says: says, Done: d.Done}
+		if !f.OK {
+			f.Error = control.Errorf(control.Damaged, "%s", says).WithHint("%s", hint)
+		}
+		found = append(found, f)
+	}
+	switch {
+	case err != nil:
+		e := control.As(daemon.Explain(err))
+		found = append(found, finding{Check: "contents", Says: e.Message, Error: e})
+	default:
+		found = append(found, finding{Check: "contents", OK: true, Says: fmt.Sprintf("looked at %d objects (%s), %d entries, %d texts; damaged: %d",
+			r.Objects, size(r.Bytes), r.Entries, r.Texts, len(r.Damage))})
+	}
+	return found
 }
 
 // examine makes all checks, those that others rest on first.

@@ -15,6 +15,7 @@ const (
 	MethodTrust  = "trust"
 	MethodExport = "export"
 	MethodRules  = "rules"
+	MethodCheck  = "check"
 
 	MethodAsk     = "ask"
 	MethodAskFile = "ask-file"
@@ -244,4 +245,22 @@ type AskReply struct {
 	Read    []string `json:"read,omitempty"`     // what stood in the context, with versions
 	LeftOut []string `json:"left_out,omitempty"` // what did not, and why
 	Note    string   `json:"note,omitempty"`     // why it did not end well
+}
+
+// CheckReply is what a deep check looked at, and what is not as it was written.
+type CheckReply struct {
+	Objects int      `json:"objects"`
+	Bytes   int64    `json:"bytes"` // of objects
+	Entries int      `json:"entries"`
+	Texts   int      `json:"texts"`
+	Damage  []Damage `json:"damage"`
+}
+
+// Damage is one thing that is not what was written.
+type Damage struct {
+	What   string `json:"what"`             // key, database, object, entry, text or state
+	Folder string `json:"folder,omitempty"` // its name
+	Path   string `json:"path"`             // in the folder, or on disk
+	Text   string `json:"text"`
+	Done   string `json:"done,omitempty"` // what a repair did about it; empty: nothing
 }

@@ -34,7 +34,7 @@ var kinds = []struct {
 	{plain.ErrChanged, control.NotFound, "mount its disk or move it back, then sheaf up: an empty directory in its place would remove every file for everybody"},
 	{plain.ErrForeign, control.InUse, "choose another path"},
 	{crdt.ErrNoSpace, control.DiskFull, "make room, then try again: nothing that was written is lost"},
-	{crdt.ErrDamaged, control.Damaged, "nothing was changed; keep a copy of the home, then see sheaf doctor, or join again with a new --home"},
+	{crdt.ErrDamaged, control.Damaged, "nothing was changed; sheaf doctor --repair (after sheaf down) mends what it can and keeps what it cannot, or join again with a new --home"},
 	{crdt.ErrInUse, control.InUse, "one process at a time may have a home open: end the other one (sheaf down)"},
 	{crdt.ErrNoHome, control.NotFound, "make a folder with sheaf init, join one with sheaf join, or name another home with --home"},
 	{crdt.ErrNotExist, control.NotFound, ""},

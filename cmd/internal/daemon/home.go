@@ -141,7 +141,7 @@ func RemoveHome(dir string) error {
 	if n > 0 {
 		return fmt.Errorf("home %s has folders", dir)
 	}
-	for _, name := range []string{"db", "objects", "partial", "trees", "sessions", "local", "socket", "log", downFile, "key"} {
+	for _, name := range []string{"db", "objects", "partial", "trees", "sessions", "local", "check", "damaged", "db.remade", "folders", "socket", "log", downFile, "key"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return err
 		}
