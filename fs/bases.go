@@ -37,20 +37,35 @@ const (
 // base finds what the writer of a session had read. Where that is uncertain it
 // prefers the older version: a doubled line is seen, a deleted one is not.
 func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base {
+	b := fs.hadRead(node, s, c)
+	if c.Object == nil {
+		return b
+	}
+	// Who has read the same bytes knows the version that has them now, such as one by which
+	// another device has chosen between two.
+	was, errA := fs.folder.ContentAt(node, b.version)
+	now, errB := fs.folder.Content(node)
+	if errA == nil && errB == nil && was.Object != nil && same(now, crdt.NewContent{Object: was.Object}) {
+		b.version = now.Version
+	}
+	return b
+}
+
+func (fs *filesystem) hadRead(node crdt.NodeID, s *session, c crdt.NewContent) base {
 	begun := base{version: s.Base}
-	if !s.rewritten() || c.Object != nil || s.Object {
+	if !s.rewritten() {
 		return begun // these bytes were changed in place
 	}
 	fs.resolver.flush()
 	w := s.writer.wait()
 	if w == nil {
-		return fs.infer(node, s, nil, c.Text)
+		return fs.infer(node, s, nil, c)
 	}
 	if own := until(fs.reads.of(w.process, node), s.begun); len(own) > 0 && !w.copies() {
 		if v, ok := fs.overtaken(w.process, w, own, node, s.begun); ok {
 			return base{version: v}
 		}
-		return base{version: fs.choose(node, own, s.begun, c.Text)}
+		return base{version: fs.choose(node, own, s.begun, c)}
 	}
 	// Others of its job have read the file: what one of them had may have come to the writer.
 	var job []reading
@@ -60,10 +75,17 @@ func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base
 				return base{version: v}
 			}
 			job = append(job, r...)
+			if c.Object == nil {
+				continue // a text shows itself what it was made from
+			}
+			if last, ok := fs.reads.lastSave(p, w.group, node, s.begun); ok {
+				job = append(job, last)
+			}
+			break
 		}
 	}
 	job = append(job, until(fs.reads.ofGroup(w.group, node), s.begun)...)
-	return fs.infer(node, s, job, c.Text)
+	return fs.infer(node, s, job, c)
 }
 
 // overtaken finds the version that replaced what a process p knows of a file only from
@@ -112,8 +134,9 @@ func until(list []reading, t time.Time) []reading {
 }
 
 // choose takes the latest of what the writer has read, unless that was read a moment
-// before the save and something earlier is at least as near to what was saved.
-func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, saved string) crdt.Version {
+// before the save and something earlier is at least as near to what was saved. Of bytes
+// that are no text nobody can tell, and the earlier one is taken.
+func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, saved crdt.NewContent) crdt.Version {
 	last := list[len(list)-1]
 	if len(list) == 1 || last.saved || begun.Sub(last.at) > reread {
 		return last.version
@@ -121,11 +144,12 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, 
 	earlier := list[len(list)-2]
 	a, errA := fs.folder.ContentAt(node, earlier.version)
 	b, errB := fs.folder.ContentAt(node, last.version)
-	if errA == nil && errB == nil && a.Text == b.Text {
+	if errA == nil && errB == nil && same(a, crdt.NewContent{Text: b.Text, Object: b.Object}) {
 		// The same change from the earlier one may have been made before, and undone since.
 		return last.version
 	}
-	if errA != nil || errB != nil || distance(a.Text, saved) <= distance(b.Text, saved) {
+	if errA != nil || errB != nil || a.Object != nil || b.Object != nil || saved.Object != nil ||
+		distance(a.Text, saved.Text) <= distance(b.Text, saved.Text) {
 		return earlier.version
 	}
 	return last.version
@@ -134,20 +158,26 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, 
 // infer looks for the base of who has not read the file by content: among the versions
 // that its job had, those that anybody was given lately, and the one at hand when the
 // session began. It takes the nearest, and of those as near the oldest.
-func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, saved string) base {
-	at := base{version: s.Base}
+func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, c crdt.NewContent) base {
+	byTime := func(a, b reading) int { return a.at.Compare(b.at) }
+	var known crdt.Version // what its job had last
+	if slices.SortStableFunc(job, byTime); len(job) > 0 {
+		known = job[len(job)-1].version
+	}
+	at, saved := base{version: s.Base}, c.Text
 	begun, err := fs.folder.ContentAt(node, s.Base)
-	if err != nil || begun.Object != nil || begun.Text == "" || len(saved) > maxInferred {
+	if c.Object != nil || err == nil && begun.Object != nil {
+		if known != nil {
+			at.version = known
+		}
+		return at
+	}
+	if err != nil || begun.Text == "" || len(saved) > maxInferred {
 		return at
 	}
 	served := until(fs.reads.served(node), s.begun)
 	if len(served) > maxCandidates {
 		served = served[len(served)-maxCandidates:]
-	}
-	byTime := func(a, b reading) int { return a.at.Compare(b.at) }
-	var known crdt.Version // what its job had last
-	if slices.SortStableFunc(job, byTime); len(job) > 0 {
-		known = job[len(job)-1].version
 	}
 	candidates := append(slices.Clone(job), served...)
 	slices.SortStableFunc(candidates, byTime)

@@ -102,10 +102,29 @@ func TestRenameVersionBeside(t *testing.T) {
 			if _, err := os.Lstat(here.path(beside)); !os.IsNotExist(err) {
 				t.Errorf("the old name: %v", err)
 			}
-			here.write(c.to, "\x00written after")
+			here.run(`printf '\0written after' > ` + c.to) // by who has read none of them
 			here.flush()
 			equal(t, "after a save", here.text(c.to), "\x00written after")
 			equal(t, "names after it", here.names(), c.want)
 		})
 	}
+}
+
+// What another device does about a version beside a file leaves the file's programs alone.
+func TestResolvedElsewhere(t *testing.T) {
+	here, far, beside := twoPictures(t)
+	here.read("pic.png")
+	info, err := far.f.Resolve(beside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := far.f.Update(func(tx *crdt.Tx) error { return tx.Resolve(info.Node, info.Version) }); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, here, far)
+	eventually(t, "one is listed", func() bool { list, _ := os.ReadDir(here.point); return len(list) == 1 })
+	here.run(`printf '\0written after' > pic.png`)
+	here.flush()
+	equal(t, "after a save", here.text("pic.png"), "\x00written after")
+	equal(t, "names after it", here.names(), "pic.png")
 }

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ type handle struct {
 	by      *caller
 	version crdt.Version // a reader was given this one last
 	placed  bool         // it wrote at an offset of its own
+	wrote   *session     // since it was given that, into this one
 	flushed bool         // closed once, and not written to since
 	poke    bool         // the guardian's, for watchers
 	since   time.Time    // when it was opened
@@ -147,6 +149,9 @@ func (fs *filesystem) opened(h *handle, tid uint32) {
 func (fs *filesystem) given(n *inode, h *handle) {
 	version := n.shows()
 	h.version = version
+	if n.sess == nil {
+		h.wrote = nil
+	}
 	if n.alt != nil {
 		return
 	}
@@ -156,9 +161,6 @@ func (fs *filesystem) given(n *inode, h *handle) {
 	}
 	if !n.bound {
 		n.draft.early = append(n.draft.early, h.by)
-		return
-	}
-	if n.object.Object != nil {
 		return
 	}
 	c, node, before, at := h.by, n.node, n.before, time.Now()
@@ -243,6 +245,7 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	if err != nil {
 		return 0, status(err)
 	}
+	h.wrote = s
 	if !appends && !h.placed {
 		h.placed = true
 		n.placed++
@@ -263,14 +266,27 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 // it knows. The caller holds in.mu.
 func (fs *filesystem) stepBack(h *handle) error {
 	n := h.in
-	if n.sess != nil || !n.bound || !h.reads() || h.version.Equal(n.version) || n.object.Object != nil {
+	if h.wrote != nil && h.wrote.made != nil {
+		h.version, h.wrote = h.wrote.made, nil
+	}
+	if n.sess != nil || !n.bound || !h.reads() || h.version.Equal(n.version) {
 		return nil
 	}
 	c, err := fs.folder.ContentAt(n.node, h.version)
-	if err != nil || c.Object != nil {
+	switch {
+	case err != nil:
 		return err
+	case c.Object == nil && n.object.Object == nil:
+	case n.saved && n.savedVersion.Equal(n.version):
+		// Programs of this device share an object as on any disk, each writing its part:
+		// only a text could merge what they did.
+		return nil
 	}
-	if err := fs.show(n, c); err != nil {
+	err = fs.show(n, c)
+	if errors.Is(err, crdt.ErrNotHere) {
+		return nil // its object was let go: what is here is all there is to write to
+	}
+	if err != nil {
 		return err
 	}
 	n.stale = true

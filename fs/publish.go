@@ -120,7 +120,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 	s.readers = nil
 	in.writer = s.writer
 	delete(in.guards, s.writer.wait().process)
-	s.dirty, s.since, s.closed = false, now, false
+	s.made, s.dirty, s.since, s.closed = v, false, now, false
 	if in.placed > 0 && s.stored == nil {
 		// The writer goes on at offsets of its own, so its bytes stay.
 		s.record.Base, s.record.Node, s.record.Object = v, in.node, false

@@ -20,6 +20,7 @@ type session struct {
 	packed   *journal      // the bytes are in the journal, not in a file
 	stored   *crdt.Object  // the bytes are an object already; a write makes a copy first
 	readOnly int           // with stored: the same bytes, opened for reading
+	made     crdt.Version  // what was published of it last
 	storing  chan struct{} // closed when the bytes, which are being stored, may change again
 	size     int64         // of the view
 	covered  int64         // so many bytes, from the first on, were written since it began

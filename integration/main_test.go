@@ -118,6 +118,7 @@ func need(t *testing.T, programs ...string) {
 // then must complain of.
 var breaks = []struct{ suite, fault, says string }{
 	{"TestStaleSave", "crdt-current-base", "both changes"},
+	{"TestStaleBytes", "crdt-current-base", "both are shown"},
 	{"TestStaleSave", "fs-trust-opens", "both changes"},
 	{"TestStaleSave", "fs-show-new-times", "asks or warns"},
 	{"TestApart", "crdt-every-save-differs", "sees"},
