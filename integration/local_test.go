@@ -201,7 +201,7 @@ c.commit()
 c.close()'`)
 		count := `exec python3 -c '
 import sqlite3
-c = sqlite3.connect("file:x.db?immutable=1", uri=True)
+c = sqlite3.connect("file:x.db?immutable=1&mode=ro", uri=True)
 assert c.execute("pragma integrity_check").fetchone()[0] == "ok"
 print(c.execute("select count(*) from t").fetchone()[0])'`
 		holds := func(want string) func() error {
