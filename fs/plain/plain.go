@@ -174,9 +174,6 @@ func (d *Dir) present() error {
 // scratch is where files are made and kept before they go; on the disk of the directory.
 func (d *Dir) scratch(name string) string { return filepath.Join(d.root, Own, "tmp", name) }
 
-// Point is the directory.
-func (d *Dir) Point() string { return d.root }
-
 // Flush returns when everything that was on the disk is in the folder, and the
 // other way round, but for files that are just being written.
 func (d *Dir) Flush() error {
