@@ -22,6 +22,7 @@ type Folder struct {
 	tree     *tree.Tree
 	frontier feed.Frontier         // the entries held
 	lamports map[feed.ID]uint64    // of the frontier's heads
+	forked   map[feed.ID]struct{}  // feeds of which two entries of one number are held
 	order    uint64                // of the newest entry
 	members  map[Device]member     // who was admitted, by entries held
 	waiting  map[EventID][]waiting // operations for which a parent is missing
@@ -82,7 +83,7 @@ func (f *Folder) load() error {
 	}
 	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) || f.expired[h] && !here(h) })
 	f.tree.SetDevices(f.deviceName)
-	f.frontier, f.lamports = feed.Frontier{}, map[feed.ID]uint64{}
+	f.frontier, f.lamports, f.forked = feed.Frontier{}, map[feed.ID]uint64{}, map[feed.ID]struct{}{}
 	f.order, f.broken, f.pending = 0, nil, nil
 	f.began = now()
 	f.members = map[Device]member{f.grant.Creator: {}}
@@ -129,6 +130,8 @@ func (f *Folder) loadIndex() error {
 func (f *Folder) hold(h feed.Head, l located) {
 	if f.frontier.Advance(h) {
 		f.lamports[h.Feed] = l.lamport
+	} else {
+		f.forked[h.Feed] = struct{}{}
 	}
 	f.order = max(f.order, l.order)
 }

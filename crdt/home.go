@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sheaf-fs/sheaf/crdt/blob"
 	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -253,13 +255,18 @@ func (h *Home) checkKey() error {
 }
 
 // place tells one copy of a home from another: a restored or copied home is
-// other files on disk, and must not go on in the feeds of the one it was.
+// other files on disk, and must not go on in the feeds of the one it was. The time of birth is
+// part of it because the number of an inode that was freed is given out again.
 func (h *Home) place() string {
-	var st syscall.Stat_t
-	if err := syscall.Stat(filepath.Join(h.dir, keyFile), &st); err != nil {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, filepath.Join(h.dir, keyFile), 0, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
 		return ""
 	}
-	return fmt.Sprintf("%d %d", st.Dev, st.Ino)
+	var born unix.StatxTimestamp
+	if st.Mask&unix.STATX_BTIME != 0 {
+		born = st.Btime
+	}
+	return fmt.Sprintf("%d:%d %d %d.%09d", st.Dev_major, st.Dev_minor, st.Ino, born.Sec, born.Nsec)
 }
 
 // Dir is the home's directory.

@@ -52,6 +52,9 @@ func (f *Folder) indexKey(id feed.ID, seq uint64, h Hash) []byte {
 	return f.key('i', id.Device[:], be64(id.Run), be64(seq), h[:])
 }
 
+// feedKey is the prefix of the index keys of a feed.
+func (f *Folder) feedKey(id feed.ID) []byte { return f.key('i', id.Device[:], be64(id.Run)) }
+
 // headOfIndex reads an index key, without what is the same for all of a folder.
 func headOfIndex(k []byte) feed.Head {
 	return feed.Head{

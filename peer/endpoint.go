@@ -109,14 +109,24 @@ func (e *endpoint) reaches(ip netip.Addr) bool {
 }
 
 // interfaceAddrs lists this machine's addresses, those that most others can reach first.
-// Loopback is listed last: several homes of one machine may have nothing else.
+// Loopback is listed last: several homes of one machine may have nothing else. An interface
+// whose cable is out keeps its addresses, but they lead nowhere.
 func interfaceAddrs() []netip.Addr {
-	all, err := net.InterfaceAddrs()
+	all, err := net.Interfaces()
 	if err != nil {
 		return nil
 	}
+	var assigned []net.Addr
+	for _, i := range all {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagRunning == 0 {
+			continue
+		}
+		if as, err := i.Addrs(); err == nil { // else it has just gone
+			assigned = append(assigned, as...)
+		}
+	}
 	var as []netip.Addr
-	for _, a := range all {
+	for _, a := range assigned {
 		p, err := netip.ParsePrefix(a.String())
 		if err != nil || p.Addr().IsLinkLocalUnicast() {
 			continue

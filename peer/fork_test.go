@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/feed"
 )
 
 // reopen closes the place's home, calls fn, and opens it again.
@@ -24,6 +25,26 @@ func (p *place) reopen(fn func(dir string)) {
 	p.home = h
 }
 
+// snapshot keeps the place's database; what it returns, for reopen, sets it back to that. The
+// key stays where it is, so the home does not notice.
+func (p *place) snapshot() (back func(dir string)) {
+	p.t.Helper()
+	kept := filepath.Join(p.t.TempDir(), "db")
+	copyTo := func(to, from string) {
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.reopen(func(dir string) { copyTo(kept, filepath.Join(dir, "db")) })
+	return func(dir string) {
+		db := filepath.Join(dir, "db")
+		if err := os.RemoveAll(db); err != nil {
+			p.t.Fatal(err)
+		}
+		copyTo(db, kept)
+	}
+}
+
 // TestRolledBackHome is a machine that was set back to a snapshot, and went on: its feed is
 // forked. Everything that was ever written must be everywhere in the end.
 func TestRolledBackHome(t *testing.T) {
@@ -34,12 +55,7 @@ func TestRolledBackHome(t *testing.T) {
 	fc := a.invite(fa, c)
 	syncWait(t, c, fc)
 
-	snapshot := filepath.Join(t.TempDir(), "db")
-	b.reopen(func(dir string) {
-		if err := os.CopyFS(snapshot, os.DirFS(filepath.Join(dir, "db"))); err != nil {
-			t.Fatal(err)
-		}
-	})
+	back := b.snapshot()
 	fb = b.home.Folders()[0]
 	write(t, fb, "first branch", "1\n")
 	write(t, fb, "first branch too", "1\n")
@@ -47,15 +63,7 @@ func TestRolledBackHome(t *testing.T) {
 	syncWait(t, b, fb)
 	reads(t, fc, "first branch too", "1\n")
 
-	b.reopen(func(dir string) {
-		db := filepath.Join(dir, "db")
-		if err := os.RemoveAll(db); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS(db, os.DirFS(snapshot)); err != nil {
-			t.Fatal(err)
-		}
-	})
+	b.reopen(back)
 	fb = b.home.Folders()[0]
 	for i, name := range []string{"second branch", "second branch too", "second branch as well"} {
 		write(t, fb, name, "2\n")
@@ -75,4 +83,57 @@ func TestRolledBackHome(t *testing.T) {
 	write(t, fb, "after", "3\n")
 	reads(t, fa, "after", "3\n")
 	reads(t, fc, "after", "3\n")
+}
+
+// TestHiddenBranch is a fork that no head shows: the rolled back home went on for a moment,
+// then got back what it had written before, which is longer. What it wrote in that moment must
+// reach the others, who hold the feed "further" than that.
+func TestHiddenBranch(t *testing.T) {
+	a, b, fa, fb := pair(t)
+	write(t, fb, "before", "1\n")
+	syncWait(t, b, fb)
+	back := b.snapshot()
+	fb = b.home.Folders()[0]
+	for _, name := range []string{"lost", "lost too", "lost as well"} {
+		write(t, fb, name, "1\n")
+		if _, err := fb.Frontier(); err != nil { // an entry each
+			t.Fatal(err)
+		}
+	}
+	b.start("127.0.0.1:0")
+	syncWait(t, b, fb)
+	b.reopen(back)
+	fb = b.home.Folders()[0]
+	write(t, fb, "hidden", "2\n")
+	if _, err := fb.Frontier(); err != nil {
+		t.Fatal(err)
+	}
+	locals, err := fa.Since(0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range locals {
+		if _, err := fb.Receive([]*feed.Entry{l.Entry}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.start("127.0.0.1:0")
+	reads(t, fa, "hidden", "2\n")
+	reads(t, fb, "lost as well", "1\n")
+
+	// Nor is it sent for ever: both know now that they hold the same.
+	for _, p := range []*place{a, b} {
+		p.stop()
+	}
+	_, ha, err := fa.Held()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, hb, err := fb.Held()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ha != hb {
+		t.Error("the devices hold the same entries and do not know")
+	}
 }

@@ -116,12 +116,20 @@ func multicast(t *testing.T) bool {
 }
 
 func TestBackoff(t *testing.T) {
-	for failures, want := range map[int]time.Duration{0: minBackoff, 1: 2 * minBackoff, 3: 8 * minBackoff, 7: maxBackoff, 100: maxBackoff, 1 << 40: maxBackoff} {
+	for failures, want := range map[int]time.Duration{0: minBackoff, 4: 714 * time.Millisecond, 100: maxBackoff, 1 << 40: maxBackoff} {
 		for range 100 {
-			if got := backoff(failures); got < want/2 || got > want {
+			if got := backoff(failures); got < want/2 || got > want+time.Millisecond {
 				t.Fatalf("backoff(%d) = %v, want between half of %v and that", failures, got, want)
 			}
 		}
+	}
+	var away time.Duration
+	for failures := range 100 {
+		wait := backoff(failures)
+		if failures >= 6 && wait > away*4/5 {
+			t.Errorf("after %v away it waits %v more", away, wait)
+		}
+		away += wait
 	}
 }
 

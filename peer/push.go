@@ -19,6 +19,10 @@ func (s *session) push() (time.Duration, error) {
 	}
 	s.mu.Unlock()
 	for s.ctx.Err() == nil {
+		// What was left out because the peer holds the feed further may lie on another branch.
+		if n := s.f.Forks(); n != s.forks {
+			s.cursor, s.forks = 0, n
+		}
 		locals, err := s.f.Since(s.cursor, limit)
 		s.pushed = time.Now()
 		if err != nil {
@@ -59,7 +63,7 @@ func (s *session) lacked(locals []crdt.Local) (fresh []*feed.Entry, bytes int) {
 	defer s.mu.Unlock()
 	for _, l := range locals {
 		bytes += len(l.Entry.Bytes())
-		if l.Order <= s.allUntil || !s.theirs.Covers(l.Entry.Feed, l.Entry.Seq) {
+		if l.Order <= s.allUntil || !s.theirs.Covers(l.Entry.Feed, l.Entry.Seq) || s.f.Forked(l.Entry.Feed) {
 			fresh = append(fresh, l.Entry)
 		}
 	}

@@ -115,7 +115,7 @@ func (r *remote) parted(err error, lasted time.Duration, now time.Time) {
 	}
 	r.next = now.Add(backoff(max(0, r.failures-1)))
 	if errors.Is(err, ErrProtocol) {
-		r.barred = now.Add(backoff(r.offences + 2))
+		r.barred = now.Add(backoff(5 + 3*r.offences)) // from a second on, doubling
 		r.offences++
 	} else if lasted >= forgivenAfter {
 		r.offences = 0

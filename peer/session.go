@@ -67,6 +67,7 @@ type session struct {
 	out       *wire.Writer
 	told      feed.Frontier // what the peer knows that we hold
 	cursor    uint64        // local order up to which everything was pushed
+	forks     int           // forked feeds that were looked at up to cursor
 	allUntil  uint64        // local order up to which everything is pushed, held or not
 	askedAll  bool
 	holdUntil time.Time
@@ -162,12 +163,11 @@ func (s *session) write() error {
 	defer context.AfterFunc(s.ctx, func() { stream.CancelWrite(codeRefused) })()
 	stream.SetPriority(urgencySync, true)
 	s.out = wire.NewWriter(stream)
-	last := s.f.Last()
-	mine, err := s.f.Frontier()
+	last, forks := s.f.Last(), s.f.Forks()
+	mine, hash, err := s.f.Held()
 	if err != nil {
 		return err
 	}
-	hash := mine.Hash()
 	doubt := s.n.doubts(s.f.ID(), s.link.device)
 	if doubt {
 		hash = feed.Hash{} // no frontier's: so that both are told
@@ -175,7 +175,7 @@ func (s *session) write() error {
 	if err := s.out.Write(&wire.Open{Folder: s.f.ID(), Frontier: hash}); err != nil {
 		return err
 	}
-	if err := s.meet(last, mine, hash, doubt); err != nil {
+	if err := s.meet(last, forks, mine, hash, doubt); err != nil {
 		return err
 	}
 	s.dirty.Or(dirtyPush | dirtyHave | dirtyPeers)
@@ -183,7 +183,7 @@ func (s *session) write() error {
 }
 
 // meet finds out what the peer holds.
-func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash, doubt bool) error {
+func (s *session) meet(last uint64, forks int, mine feed.Frontier, hash feed.Hash, doubt bool) error {
 	if err := s.await(func() bool { return s.reading }); err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash, doubt bo
 		s.mu.Lock()
 		s.met = true
 		s.mu.Unlock()
-		s.told, s.cursor = mine, last
+		s.told, s.cursor, s.forks = mine, last, forks
 		s.know()
 		return nil
 	}
@@ -213,7 +213,7 @@ func (s *session) meet(last uint64, mine feed.Frontier, hash feed.Hash, doubt bo
 	if err := s.await(func() bool { return s.met }); err != nil {
 		return err
 	}
-	s.cursor = s.recall()
+	s.cursor, s.forks = s.recall(), 0
 	return nil
 }
 
