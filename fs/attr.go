@@ -161,8 +161,8 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 		}
 		return nil
 	}
-	if setMtime && n.saved {
-		n.savedMtime = mtime
+	if setMtime {
+		n.savedMtime, n.dated = mtime, nil
 	}
 	if setMode {
 		n.bits = mode & setID

@@ -8,6 +8,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // queue runs what must not run in a handler or under its locks: telling the
@@ -142,10 +143,12 @@ func (fs *filesystem) changed(c crdt.Change) {
 // reattr shows changed attributes.
 func (fs *filesystem) reattr(in *inode) {
 	in.mu.Lock()
-	if info, err := fs.folder.Get(in.node); err == nil && in.loaded && in.sess == nil && info.Version.Equal(in.version) {
-		if !in.saved || !in.savedVersion.Equal(in.version) || info.Mtime.After(in.savedMtime) {
-			in.mtime = info.Mtime
-			in.saved = false
+	if info, err := fs.folder.Get(in.node); err == nil && in.sess == nil && info.Version.Equal(in.shows()) {
+		if t := in.timeOf(info.Version, info.Mtime); info.MtimeSet || info.Mtime.After(t) {
+			in.saved, in.dated = false, nil
+		}
+		if in.loaded {
+			in.mtime = in.timeOf(info.Version, info.Mtime)
 		}
 	}
 	in.mu.Unlock()
@@ -221,6 +224,7 @@ func (fs *filesystem) flip(in *inode) bool {
 		if in.cached {
 			in.before, in.cached = in.shownLast.version, false
 		}
+		in.date(info)
 		in.stale, in.flipping = false, true
 		return true
 	}
@@ -238,8 +242,25 @@ func (fs *filesystem) flip(in *inode) bool {
 		fs.log.Warn("show what came", "err", err)
 		return false
 	}
+	if info, err := fs.folder.Get(in.node); err == nil && info.Version.Equal(in.version) {
+		in.date(info)
+	}
 	in.before, in.flipping = before, true
 	return true
+}
+
+// date gives what is shown from now on the time of now, unless a program set it: what
+// was made of the text before, while this one waited to be shown, is older than it (make
+// goes by that). The caller holds in.mu.
+func (in *inode) date(info crdt.Info) {
+	in.dated = nil
+	if info.MtimeSet || fault.On("fs-date-arrival") {
+		return
+	}
+	in.dated = &shown{slices.Clone(info.Version), info.Size, time.Now()}
+	if in.loaded {
+		in.mtime = in.dated.mtime
+	}
 }
 
 // hold keeps what the folder merged from being shown for a moment after a save.

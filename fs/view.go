@@ -43,6 +43,7 @@ type view struct {
 	savedVersion crdt.Version
 	savedMtime   time.Time
 	savedSize    int64
+	dated        *shown // came from elsewhere; the time is that of its being shown, not of its coming
 	shownLast    *shown // before the one that is shown
 	cached       bool   // while nothing is loaded: the kernel, or a reader, may have been given shownLast
 
@@ -98,11 +99,7 @@ func (fs *filesystem) know(in *inode) error {
 		return fs.load(in)
 	}
 	if !in.cached {
-		mtime := info.Mtime
-		if in.saved && in.savedVersion.Equal(info.Version) {
-			mtime = in.savedMtime
-		}
-		in.shownLast, in.cached = &shown{slices.Clone(info.Version), info.Size, mtime}, true
+		in.shownLast, in.cached = &shown{slices.Clone(info.Version), info.Size, in.timeOf(info.Version, info.Mtime)}, true
 	}
 	return nil
 }
@@ -130,10 +127,7 @@ func (fs *filesystem) show(in *inode, c crdt.Content) error {
 	in.object = objectFile{c.Object, fd}
 	in.stale, in.heldSince = false, time.Time{}
 	if info, err := fs.folder.Get(in.node); err == nil {
-		in.mtime = info.Mtime
-		if in.saved && in.savedVersion.Equal(c.Version) {
-			in.mtime = in.savedMtime
-		}
+		in.mtime = in.timeOf(c.Version, info.Mtime)
 	}
 	return nil
 }
@@ -184,10 +178,19 @@ func (in *inode) sizeAndTime(info crdt.Info) (int64, time.Time) {
 		return in.size(), in.mtime
 	case in.cached && !in.shownLast.version.Equal(info.Version):
 		return in.shownLast.size, in.shownLast.mtime
-	case in.saved && in.savedVersion.Equal(info.Version):
-		return info.Size, in.savedMtime
 	}
-	return info.Size, info.Mtime
+	return info.Size, in.timeOf(info.Version, info.Mtime)
+}
+
+// timeOf is the time that is shown with a version whose content came at t.
+func (in *inode) timeOf(v crdt.Version, t time.Time) time.Time {
+	switch {
+	case in.saved && in.savedVersion.Equal(v):
+		return in.savedMtime
+	case in.dated != nil && in.dated.version.Equal(v):
+		return in.dated.mtime
+	}
+	return t
 }
 
 // read reads what is seen. The caller holds in.mu.

@@ -1,28 +1,52 @@
 package integration
 
 import (
-	"bufio"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
 
-// book keeps what a watcher heard, in order.
+// book keeps the lines of what a watcher says, in order.
 type book struct {
 	mu    sync.Mutex
 	lines []string
+	part  string // of a line that is not whole yet
 }
 
 func (b *book) add(l string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lines = append(b.lines, l)
+}
+
+// Write takes what a program prints.
+func (b *book) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.part += string(p)
+	for {
+		line, rest, whole := strings.Cut(b.part, "\n")
+		if !whole {
+			return len(p), nil
+		}
+		b.lines, b.part = append(b.lines, strings.Replace(line, " ./", " ", 1)), rest
+	}
+}
+
+// since gives the lines after a mark.
+func (b *book) since(from int) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.lines[from:])
 }
 
 // mark is where the book ends now.
@@ -36,9 +60,7 @@ func (b *book) mark() int {
 func (b *book) heard(t *testing.T, who string, from int, want ...string) {
 	t.Helper()
 	rig.Until(t, who+" heard of it", func() error {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		got := strings.Join(b.lines[from:], "\n") + "\n"
+		got := strings.Join(b.since(from), "\n") + "\n"
 		for _, w := range want {
 			if !strings.Contains(got, w+"\n") {
 				return fmt.Errorf("%s has not heard %q; it heard:\n%s", who, w, got)
@@ -46,6 +68,25 @@ func (b *book) heard(t *testing.T, who string, from int, want ...string) {
 		}
 		return nil
 	})
+}
+
+// listen starts a program in the device's folder that says what it notices. It is ended
+// with the test.
+func listen(t *testing.T, d *rig.Device, argv ...string) *book {
+	t.Helper()
+	b := &book{}
+	cmd := d.Command(context.Background(), argv...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = d.Point, b, b
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	})
+	return b
 }
 
 // TestWatchers: programs on B that watch the folder hear of what is done on A, as if it
@@ -60,35 +101,9 @@ func TestWatchers(t *testing.T) {
 	b.Sheaf("up")
 	connected(t, b, 1)
 
-	var inotify, notify book
-	cmd := b.Command(context.Background(), "inotifywait", "--monitor", "--format", "%e %w%f", ".", "dir")
-	cmd.Dir = b.Point
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	talk, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for sc := bufio.NewScanner(out); sc.Scan(); {
-			inotify.add(strings.Replace(sc.Text(), "./", "", 1))
-		}
-	}()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-done; _ = cmd.Wait() })
-	for sc := bufio.NewScanner(talk); sc.Scan() && !strings.Contains(sc.Text(), "established"); {
-	}
-	go func() { // so that it never blocks
-		for sc := bufio.NewScanner(talk); sc.Scan(); {
-		}
-	}()
-
+	inotify := listen(t, b, "inotifywait", "--monitor", "--format", "%e %w%f", ".", "dir")
+	inotify.heard(t, "inotifywait", 0, "Watches established.")
+	var notify book
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		t.Fatal(err)
