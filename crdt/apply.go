@@ -11,8 +11,9 @@ import (
 // when says where an operation stands in the order of all, and when it was.
 type when struct {
 	stamp   tree.Stamp
-	applied int64 // unix ns, by this device's clock
-	made    int64 // unix ms, by its maker's clock
+	applied int64  // unix ns, by this device's clock
+	made    int64  // unix ms, by its maker's clock
+	lends   uint64 // order of the entry if its texts can be read from it, else 0
 }
 
 // apply is the one place where an operation, local or remote, becomes part of
@@ -61,7 +62,7 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 
 func (f *Folder) addText(b *kv.Batch, w when, t tree.Op, ev text.Event, l lineage) []tree.Change {
 	if b != nil {
-		f.storeText(b, w.stamp, t, ev, l)
+		f.storeText(b, w, t, ev, l)
 	}
 	f.texts.add(l, ev)
 	return f.place(w, t, sizeOf(ev))

@@ -39,6 +39,7 @@ type Folder struct {
 	appliedAt func(feed.Head) int64
 
 	texts    texts
+	lenders  lenders
 	unstored unstored
 }
 
@@ -89,6 +90,7 @@ func (f *Folder) load() error {
 	f.members = map[Device]member{f.grant.Creator: {}}
 	f.waiting = map[EventID][]waiting{}
 	f.texts.reset()
+	f.lenders.reset()
 	if err := f.loadIndex(); err != nil {
 		return err
 	}

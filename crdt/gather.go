@@ -61,5 +61,5 @@ func (f *Folder) markGathered() {
 		return
 	}
 	mark := f.gather.mark
-	f.pend(nil, op{Mark: &mark}, 0)
+	f.pend(nil, op{Mark: &mark}, 0, false)
 }

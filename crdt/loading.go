@@ -119,7 +119,7 @@ func (f *Folder) replay(r *record, batch []tree.Stamped) []tree.Stamped {
 			// What waits needs the tree as it was: nothing before it may be left out.
 			f.tree.Apply(batch)
 			batch = batch[:0]
-			f.replayRaw(*o.Raw, when{s, r.Applied, r.Time})
+			f.replayRaw(*o.Raw, when{stamp: s, applied: r.Applied, made: r.Time})
 		}
 	}
 	if len(batch) >= maxPendingOps {

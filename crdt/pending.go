@@ -9,7 +9,6 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
-	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
@@ -24,6 +23,7 @@ type pending struct {
 	ops     []op
 	kept    []recorded
 	bytes   int
+	bulk    bool // sealed in the batch that stores what it does
 }
 
 type pendingHeader struct {
@@ -37,15 +37,21 @@ type pendingHeader struct {
 func (p *pending) full() bool { return len(p.ops) >= maxPendingOps || p.bytes >= maxPendingBytes }
 
 // pend applies an operation of this device and keeps it for the next entry.
-func (f *Folder) pend(b *kv.Batch, o op, size int) []tree.Change {
+func (f *Folder) pend(b *kv.Batch, o op, size int, bulk bool) []tree.Change {
 	p := f.pending
 	if p == nil {
-		p = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.nextLamport(), since: time.Now()}
+		p = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.nextLamport(), since: time.Now(), bulk: bulk}
 		f.pending = p
-		b.Set(f.key('P'), p.header())
+		if !bulk {
+			b.Set(f.key('P'), p.header())
+		}
 	}
 	s := p.stamp()
-	kept, changes := f.apply(b, when{s, now(), p.since.UnixMilli()}, o)
+	w := when{stamp: s, applied: now(), made: p.since.UnixMilli()}
+	if p.bulk && p.bytes+size <= maxLending {
+		w.lends = f.order + 1
+	}
+	kept, changes := f.apply(b, w, o)
 	kept.Index = s.Index
 	p.ops, p.kept, p.bytes = append(p.ops, o), append(p.kept, kept), p.bytes+size
 	return changes
@@ -76,11 +82,10 @@ func (f *Folder) wholeOp(p *pendingOp) (op, error) {
 	if err != nil {
 		return op{}, err
 	}
-	var l lineage
-	if !ok || len(v) < len(l) || p.Text == nil {
+	if !ok || p.Text == nil {
 		return op{}, errors.New("the text of a pending operation is not there")
 	}
-	ev, err := text.DecodeEvent(v[len(l):])
+	_, ev, err := f.storedEvent(v)
 	if err != nil {
 		return op{}, err
 	}
@@ -108,7 +113,27 @@ func (f *Folder) sealLocked() error {
 	if p == nil || f.broken != nil {
 		return f.broken
 	}
+	b := f.home.db.Batch()
+	done, err := f.sealInto(b)
+	if err != nil {
+		return err
+	}
+	b.Delete(f.key('P'))
+	for i := range p.ops {
+		b.Delete(f.key('p', be32(uint32(i))))
+	}
+	if err := f.home.db.Commit(b); err != nil {
+		return storage("seal", f.grant.Name, err)
+	}
+	done()
+	return nil
+}
+
+// sealInto signs what is pending and stores the entry with b. done is to be called once b is
+// committed.
+func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
 	f.markGathered()
+	p := f.pending
 	var changed []feed.Head
 	for id, h := range f.frontier {
 		if id != p.id && f.own.told[id] != h {
@@ -119,27 +144,20 @@ func (f *Folder) sealLocked() error {
 		Folder: f.id, Feed: p.id, Seq: p.seq, Prev: f.own.head.Hash, Frontier: changed, Time: p.since,
 	}, encodeOps(p.ops))
 	if err != nil {
-		return fail("seal", f.grant.Name, ErrInvalid, err)
+		return nil, fail("seal", f.grant.Name, ErrInvalid, err)
 	}
-	b := f.home.db.Batch()
 	l := located{f.order + 1, p.lamport}
 	f.storeEntry(b, e, l, record{
 		Feed: p.id, Seq: p.seq, Lamport: p.lamport, Applied: p.since.UnixNano(), Time: e.Time, Ops: p.kept,
 	})
-	b.Delete(f.key('P'))
-	for i := range p.ops {
-		b.Delete(f.key('p', be32(uint32(i))))
-	}
-	if err := f.home.db.Commit(b); err != nil {
-		return storage("seal", f.grant.Name, err)
-	}
-	f.hold(e.Head(), l)
-	f.pending, f.own.head = nil, e.Head()
-	for _, h := range changed {
-		f.own.told[h.Feed] = h
-	}
-	f.post(Notice{Local: true, By: f.home.device, Entries: 1})
-	return nil
+	return func() {
+		f.hold(e.Head(), l)
+		f.pending, f.own.head = nil, e.Head()
+		for _, h := range changed {
+			f.own.told[h.Feed] = h
+		}
+		f.post(Notice{Local: true, By: f.home.device, Entries: 1})
+	}, nil
 }
 
 func (f *Folder) storeEntry(b *kv.Batch, e *feed.Entry, l located, r record) {
@@ -225,7 +243,7 @@ func (f *Folder) loadPending() error {
 		if err != nil {
 			return err
 		}
-		f.pend(nil, o, len(v))
+		f.pend(nil, o, len(v), false)
 		return nil
 	})
 	if err != nil {

@@ -254,9 +254,13 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 	}
 	r := record{Feed: e.Feed, Seq: e.Seq, Lamport: lamport, Applied: applied, Time: e.Time}
 	var changes []tree.Change
+	lends := uint64(0)
+	if len(plain) <= maxLending {
+		lends = f.order + 1
+	}
 	for i, o := range ops {
 		s := tree.Stamp{Lamport: lamport, Feed: e.Feed, Seq: e.Seq, Index: uint32(i)}
-		kept, c := f.apply(b, when{s, applied, e.Time}, o)
+		kept, c := f.apply(b, when{s, applied, e.Time, lends}, o)
 		changes = append(changes, c...)
 		if kept.Tree != nil || kept.Raw != nil {
 			kept.Index = s.Index

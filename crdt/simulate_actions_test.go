@@ -208,14 +208,18 @@ func (w *world) person(do string, a *actor) {
 		if w.rnd.IntN(3) > 0 {
 			text = w.token(a) + " first\n"
 		}
-		err := a.f.Update(func(tx *crdt.Tx) error {
+		update := a.f.Update
+		if text != "" && w.rnd.IntN(4) == 0 { // imported, and long enough to be read from its entry
+			update, text = a.f.Bulk, text+strings.Repeat("and on\n", 80)
+		}
+		err := update(func(tx *crdt.Tx) error {
 			_, _, err := tx.Create(dir.Node, name, 0o644, crdt.NewContent{Text: text})
 			return err
 		})
 		if err != nil && text != "" {
 			w.untyped(a, 1)
 		}
-		w.told(a, err, "creates %s %q", name, text)
+		w.told(a, err, "creates %s %.20q", name, text)
 		return
 	case "mkdir":
 		w.told(a, a.f.Update(func(tx *crdt.Tx) error { _, err := tx.Mkdir(dir.Node, name, 0o755); return err }), "makes directory %s", name)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt/blob"
-	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
@@ -127,10 +126,10 @@ func (s *steps) newest() ([]Revision, error) {
 // counted sums up what a stored event of a text inserted and deleted, in characters.
 func (f *Folder) counted(x step) (added, removed int) {
 	v, ok, err := f.home.db.Get(f.key('t', x.Node[:], be64(x.stamp.Lamport), be32(x.stamp.Index), x.Version[0][:]))
-	if err != nil || !ok || len(v) < len(lineage{}) {
+	if err != nil || !ok {
 		return 0, 0
 	}
-	ev, err := text.DecodeEvent(v[len(lineage{}):])
+	_, ev, err := f.storedEvent(v)
 	if err != nil {
 		return 0, 0
 	}

@@ -86,10 +86,14 @@ type unstored struct {
 	entries map[feed.Head]located
 }
 
-// storedText is the value of a text's event: which text it is of, and the
-// event as that text holds it.
-func (f *Folder) storeText(b *kv.Batch, s tree.Stamp, t tree.Op, ev text.Event, l lineage) {
-	b.Set(f.textKey(s, &t), append(l[:], ev.Encode()...))
+// storeText stores a text's event: which text it is of, and the event as that
+// text holds it, or where it can be read.
+func (f *Folder) storeText(b *kv.Batch, w when, t tree.Op, ev text.Event, l lineage) {
+	enc := ev.Encode()
+	if w.lends > 0 && len(t.Parents) == 0 && len(enc) >= longEvent {
+		enc = lent{w.lends, w.stamp.Index}.encode()
+	}
+	b.Set(f.textKey(w.stamp, &t), append(l[:], enc...))
 	if f.unstored.events == nil {
 		f.unstored.events = map[lineage][]text.Event{}
 	}
@@ -149,13 +153,10 @@ func (f *Folder) loadDoc(node NodeID, l lineage) (*text.Doc, error) {
 	d := text.NewDoc(l)
 	var late []text.Event
 	err := f.home.db.Scan(f.key('t', node[:]), func(_, v []byte) error {
-		if len(v) < len(l) {
-			return errors.New("a text's event of an unknown form")
-		}
-		if lineage(v[:len(l)]) != l {
+		if len(v) >= len(l) && lineage(v[:len(l)]) != l {
 			return nil
 		}
-		ev, err := text.DecodeEvent(v[len(l):])
+		_, ev, err := f.storedEvent(v)
 		if err != nil {
 			return err
 		}

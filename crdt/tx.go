@@ -28,6 +28,7 @@ type Tx struct {
 	by      string
 	label   *markOp // to be sealed by itself
 	saves   map[NodeID]save
+	bulk    bool // sealed with what it stores: nothing is pending afterwards
 }
 
 // save is what one Update did to a file's content.
@@ -67,7 +68,15 @@ func (f *Folder) Update(fn func(*Tx) error) error { return f.UpdateAs(nil, fn) }
 
 // UpdateAs is Update whose Notice carries origin, so that a subscriber can
 // tell its own changes.
-func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error {
+func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error { return f.update(origin, false, fn) }
+
+// Bulk is Update for many changes that were not there before, as an import makes them: they
+// are one entry, which is signed and stored with what it does, so that nothing of them is
+// written twice. The changes of one Bulk should stay below half a megabyte, one that is larger
+// by itself excepted; they must not be more than an entry can hold, else nothing is done.
+func (f *Folder) Bulk(fn func(*Tx) error) error { return f.update(nil, true, fn) }
+
+func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.usable(); err != nil {
@@ -78,19 +87,27 @@ func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error {
 		return &Error{Op: "update", Path: f.grant.Name, Kind: ErrDenied, Err: errors.New("this device's admission has not arrived yet"),
 			Hint: "wait for the first sync"}
 	}
-	if f.pending != nil && f.pending.full() {
+	if f.pending != nil && (bulk || f.pending.full()) {
 		if err := f.sealLocked(); err != nil {
 			return err
 		}
 	}
-	tx := &Tx{f: f, b: f.home.db.Batch()}
+	tx := &Tx{f: f, b: f.home.db.Batch(), bulk: bulk}
 	ferr := fn(tx)
 	if tx.ops == 0 && tx.stored == 0 {
 		return ferr
 	}
+	sealed := func() {}
+	if bulk && tx.ops > 0 {
+		var err error
+		if sealed, err = f.sealInto(tx.b); err != nil {
+			return f.disown(err)
+		}
+	}
 	if err := f.commit(tx.b); err != nil {
 		return err
 	}
+	sealed()
 	if tx.ops > 0 {
 		f.post(Notice{Local: true, Origin: origin, By: f.home.device, Changes: tx.told()})
 		f.home.flush.poke()
@@ -126,7 +143,12 @@ func (f *Folder) commit(b *kv.Batch) error {
 	if err == nil {
 		return nil
 	}
-	err = storage("update", f.grant.Name, err)
+	return f.disown(storage("update", f.grant.Name, err))
+}
+
+// disown makes the memory anew from what is stored, because of err, which it returns.
+func (f *Folder) disown(err error) error {
+	f.unstored = unstored{}
 	f.broken = err
 	if lerr := f.load(); lerr != nil {
 		f.broken = lerr
@@ -137,12 +159,17 @@ func (f *Folder) commit(b *kv.Batch) error {
 func (tx *Tx) add(o op) {
 	enc := encode(o)
 	s := tx.pend(o, len(enc))
-	tx.b.Set(tx.f.key('p', be32(s.Index)), enc)
+	if !tx.bulk {
+		tx.b.Set(tx.f.key('p', be32(s.Index)), enc)
+	}
 }
 
 // addText is add for the event that is t in the tree.
 func (tx *Tx) addText(o *textOp, t *tree.Op) {
 	s := tx.pend(op{Text: o}, len(o.Event))
+	if tx.bulk {
+		return
+	}
 	p := pendingOp{op: op{Text: o}}
 	if len(o.Event) >= longEvent {
 		p.Text = &textOp{Node: o.Node, By: o.By}
@@ -156,7 +183,7 @@ func (tx *Tx) pend(o op, size int) tree.Stamp {
 	if tx.label != nil && tx.ops == 0 && o.Mark == nil {
 		tx.add(op{Mark: tx.label})
 	}
-	changes := tx.f.pend(tx.b, o, size)
+	changes := tx.f.pend(tx.b, o, size, tx.bulk)
 	tx.changes = append(tx.changes, changes...)
 	s := tx.f.pending.stamp()
 	s.Index-- // of the next one

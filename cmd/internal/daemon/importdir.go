@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
@@ -22,10 +24,10 @@ import (
 	"github.com/sheaf-fs/sheaf/fs/plain"
 )
 
-// Bounds of one Update of an import, which is one piece of memory and one lock.
+// Bounds of one Bulk of an import: one entry, one piece of memory and one lock.
 const (
-	batchItems = 256
-	batchBytes = 8 << 20
+	batchItems = 96
+	batchBytes = 384 << 10
 )
 
 // item is one thing of the directory that is imported, as it was when it was copied. There
@@ -38,6 +40,12 @@ type item struct {
 	node  crdt.NodeID
 }
 
+// made is an item with what makes it in the folder.
+type made struct {
+	item
+	make func(*crdt.Tx) (crdt.NodeID, error)
+}
+
 // importer copies a directory into a folder that nobody else uses yet.
 type importer struct {
 	home *crdt.Home
@@ -47,12 +55,15 @@ type importer struct {
 	say  func(string)
 	stay *plain.Rules // what is not shared
 
+	// Whoever stores what was read.
 	items []item
 	nodes map[string]crdt.NodeID // of directories, by relative path
-	sum   control.Imported
 
-	batch []func(*crdt.Tx) error
+	// Whoever reads.
+	sum   control.Imported
+	batch []made
 	bytes int
+	buf   []byte // to read a file into
 	said  time.Time
 }
 
@@ -63,6 +74,7 @@ func (d *daemon) importDir(ctx context.Context, f *crdt.Folder, path string, say
 	if err != nil {
 		return control.Imported{}, err
 	}
+	defer workHard()()
 	im := &importer{home: d.home, f: f, root: path, dev: deviceOf(fi), say: say, stay: plain.NewRules(path, ""),
 		nodes: map[string]crdt.NodeID{"": crdt.Root}, said: time.Now()}
 	if err := im.copy(ctx); err != nil {
@@ -106,8 +118,41 @@ func (im *importer) walk(ctx context.Context, fn func(rel string, fi iofs.FileIn
 	})
 }
 
+// copy reads one batch while the one before it is signed and stored.
 func (im *importer) copy(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	batches := make(chan []made)
+	g.Go(func() error {
+		defer close(batches)
+		return im.read(ctx, func(b []made) error {
+			select {
+			case batches <- b:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	g.Go(func() error {
+		for b := range batches {
+			if err := im.store(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// read hands everything below root to give, in batches.
+func (im *importer) read(ctx context.Context, give func([]made) error) error {
 	err := im.walk(ctx, func(rel string, fi iofs.FileInfo) error {
+		if len(im.batch) >= batchItems || im.bytes >= batchBytes {
+			if err := give(im.batch); err != nil {
+				return err
+			}
+			im.batch, im.bytes = nil, 0
+		}
 		if e := time.Since(im.said); e > sayEvery {
 			im.said = time.Now()
 			im.say(fmt.Sprintf("copying: %d files so far", im.sum.Files))
@@ -129,37 +174,29 @@ func (im *importer) copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return im.flush()
+	return give(im.batch)
 }
 
-// later adds a change to the batch. What it makes gets its place in items at once and its
-// node when the batch is made.
-func (im *importer) later(rel string, fi iofs.FileInfo, size int, fn func(tx *crdt.Tx) (crdt.NodeID, error)) error {
-	i := len(im.items)
-	im.items = append(im.items, item{rel: rel, mode: fi.Mode(), bits: modeOf(fi), mtime: fi.ModTime().UnixNano()})
-	im.batch = append(im.batch, func(tx *crdt.Tx) error {
-		node, err := fn(tx)
-		im.items[i].node = node
-		return err
-	})
+// later adds what fn makes to the batch.
+func (im *importer) later(rel string, fi iofs.FileInfo, size int, fn func(tx *crdt.Tx) (crdt.NodeID, error)) {
+	it := item{rel: rel, mode: fi.Mode(), bits: modeOf(fi), mtime: fi.ModTime().UnixNano()}
+	im.batch = append(im.batch, made{it, fn})
 	im.bytes += size
-	if len(im.batch) >= batchItems || im.bytes >= batchBytes {
-		return im.flush()
-	}
-	return nil
 }
 
-func (im *importer) flush() error {
-	err := im.f.Update(func(tx *crdt.Tx) error {
-		for _, fn := range im.batch {
-			if err := fn(tx); err != nil {
+// store makes a batch.
+func (im *importer) store(batch []made) error {
+	return im.f.Bulk(func(tx *crdt.Tx) error {
+		for _, m := range batch {
+			node, err := m.make(tx)
+			if err != nil {
 				return err
 			}
+			m.node = node
+			im.items = append(im.items, m.item)
 		}
 		return nil
 	})
-	im.batch, im.bytes = im.batch[:0], 0
-	return err
 }
 
 func (im *importer) parent(rel string) (dir crdt.NodeID, name string) {
@@ -169,12 +206,13 @@ func (im *importer) parent(rel string) (dir crdt.NodeID, name string) {
 
 func (im *importer) dir(rel string, fi iofs.FileInfo) error {
 	im.sum.Dirs++
-	return im.later(rel, fi, 0, func(tx *crdt.Tx) (crdt.NodeID, error) {
+	im.later(rel, fi, 0, func(tx *crdt.Tx) (crdt.NodeID, error) {
 		dir, name := im.parent(rel)
 		node, err := tx.Mkdir(dir, name, modeOf(fi))
 		im.nodes[rel] = node
 		return node, err
 	})
+	return nil
 }
 
 func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
@@ -183,7 +221,7 @@ func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
 		return err
 	}
 	im.sum.Symlinks++
-	return im.later(rel, fi, len(to), func(tx *crdt.Tx) (crdt.NodeID, error) {
+	im.later(rel, fi, len(to), func(tx *crdt.Tx) (crdt.NodeID, error) {
 		dir, name := im.parent(rel)
 		node, err := tx.Symlink(dir, name, to)
 		if err == nil {
@@ -191,6 +229,7 @@ func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
 		}
 		return node, err
 	})
+	return nil
 }
 
 func (im *importer) file(rel string, fi iofs.FileInfo) error {
@@ -205,7 +244,7 @@ func (im *importer) file(rel string, fi iofs.FileInfo) error {
 	}
 	im.sum.Files++
 	im.sum.Bytes += size
-	return im.later(rel, fi, len(c.Text), func(tx *crdt.Tx) (crdt.NodeID, error) {
+	im.later(rel, fi, len(c.Text), func(tx *crdt.Tx) (crdt.NodeID, error) {
 		dir, name := im.parent(rel)
 		node, _, err := tx.Create(dir, name, modeOf(fi), c)
 		if err != nil {
@@ -218,6 +257,7 @@ func (im *importer) file(rel string, fi iofs.FileInfo) error {
 		}
 		return node, tx.SetMtime(node, fi.ModTime())
 	})
+	return nil
 }
 
 // content reads a file: a text where it is one, else an object in the home.
@@ -227,12 +267,11 @@ func (im *importer) content(path string) (c crdt.NewContent, size int64, err err
 		return c, 0, err
 	}
 	defer f.Close()
-	head, err := io.ReadAll(io.LimitReader(f, text.MaxText+1))
-	if err != nil {
+	if im.buf, err = readText(f, im.buf); err != nil {
 		return c, 0, err
 	}
-	if text.IsText(head) {
-		return crdt.NewContent{Text: string(head)}, int64(len(head)), nil
+	if text.IsText(im.buf) {
+		return crdt.NewContent{Text: string(im.buf)}, int64(len(im.buf)), nil
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return c, 0, err
@@ -244,9 +283,47 @@ func (im *importer) content(path string) (c crdt.NewContent, size int64, err err
 	return crdt.NewContent{Object: &crdt.Object{Hash: crdt.Hash(hash), Size: size}}, size, nil
 }
 
+// readText reads a file, or of one that is too long for a text one byte more than a text has.
+// It reads into buf where there is room.
+func readText(f *os.File, buf []byte) ([]byte, error) {
+	b := bytes.NewBuffer(buf[:0])
+	_, err := b.ReadFrom(io.LimitReader(f, text.MaxText+1))
+	return b.Bytes(), err
+}
+
 // verify reads the original again and compares it with the folder: the copy is whole, and
 // nobody changed the original meanwhile.
 func (im *importer) verify(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	items := make(chan *item, batchItems)
+	g.Go(func() error {
+		defer close(items)
+		return im.same(ctx, func(it *item) error {
+			select {
+			case items <- it:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	for range 2 {
+		g.Go(func() error {
+			var buf []byte
+			for it := range items {
+				var err error
+				if buf, err = im.compare(it, buf); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// same compares what is below root now with what was copied, and hands each of it to fn.
+func (im *importer) same(ctx context.Context, fn func(*item) error) error {
 	im.say(fmt.Sprintf("comparing %d files with their copies", im.sum.Files))
 	skipped := map[string]bool{}
 	for _, rel := range im.sum.Skipped {
@@ -263,12 +340,12 @@ func (im *importer) verify(ctx context.Context) error {
 		if next == len(im.items) || im.items[next].rel != rel {
 			return im.changed(rel)
 		}
-		it := im.items[next]
+		it := &im.items[next]
 		next++
 		if fi.Mode() != it.mode || (!fi.IsDir() && fi.ModTime().UnixNano() != it.mtime) {
 			return im.changed(rel)
 		}
-		return im.compare(it)
+		return fn(it)
 	})
 	if err == nil && next != len(im.items) {
 		err = im.changed(im.items[next].rel)
@@ -289,48 +366,50 @@ func (im *importer) changed(rel string) error {
 		WithHint("nothing was touched; close the programs that use it, then try again")
 }
 
-func (im *importer) compare(it item) error {
+// compare compares the original of one item with its copy. It returns buf, which may have grown.
+func (im *importer) compare(it *item, buf []byte) ([]byte, error) {
 	path := filepath.Join(im.root, it.rel)
-	differs := control.Errorf(control.Failure, "%s: its copy differs from it", path).
-		WithHint("nothing was touched; please report this")
+	differs := func() error {
+		return control.Errorf(control.Failure, "%s: its copy differs from it", path).
+			WithHint("nothing was touched; please report this")
+	}
 	info, err := im.f.Resolve(it.rel)
 	if err != nil {
-		return err
+		return buf, err
 	}
 	if info.Node != it.node || (info.Kind != crdt.Symlink && info.Mode != it.bits) {
-		return differs
+		return buf, differs()
 	}
 	switch info.Kind {
 	case crdt.Symlink:
 		if to, err := os.Readlink(path); err != nil || to != info.Target {
-			return im.changed(it.rel)
+			return buf, im.changed(it.rel)
 		}
 	case crdt.File:
 		c, err := im.f.Content(it.node)
 		if err != nil {
-			return err
+			return buf, err
 		}
 		f, err := os.Open(path)
 		if err != nil {
-			return err
+			return buf, err
 		}
 		defer f.Close()
 		if c.Object == nil {
-			b, err := io.ReadAll(io.LimitReader(f, text.MaxText+1))
-			if err == nil && string(b) != c.Text {
-				err = differs
+			if buf, err = readText(f, buf); err == nil && string(buf) != c.Text {
+				err = differs()
 			}
-			return err
+			return buf, err
 		}
 		h := blake3.New()
 		if _, err := io.Copy(h, f); err != nil {
-			return err
+			return buf, err
 		}
 		if [32]byte(h.Sum(nil)) != c.Object.Hash {
-			return differs
+			return buf, differs()
 		}
 	}
-	return nil
+	return buf, nil
 }
 
 // modeOf is a file's mode as the system counts it, 07777.

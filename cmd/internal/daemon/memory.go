@@ -17,6 +17,13 @@ const (
 	worth     = 16 << 20 // bytes allocated since the last time that are worth a collection
 )
 
+// workHard lets more garbage pile up, until the function that it returns is called: an import
+// makes much of it and keeps little.
+func workHard() (done func()) {
+	debug.SetGCPercent(100)
+	return func() { debug.SetGCPercent(gcPercent) }
+}
+
 // keepSmall gives memory back to the system whenever the daemon rests after it was busy:
 // opening a folder and importing one leave far more behind than they keep. It ends with ctx.
 func keepSmall(ctx context.Context) {

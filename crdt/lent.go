@@ -1,0 +1,118 @@
+package crdt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/text"
+)
+
+// The first text of a file is in its entry already. Where that entry is small enough to be
+// opened for one text, the text is not stored a second time: what is stored of its event says
+// where the entry is. An imported tree thus takes the room of its entries, and the database
+// has a small row a file to sort instead of the file.
+
+// maxLending is how large an entry's operations may be, in bytes, for its texts to be read
+// from it: more than that costs milliseconds to decrypt, unpack and decode.
+const maxLending = 512 << 10
+
+// lentMark is the first byte of a reference; an encoded event begins with another one.
+const lentMark = 0
+
+// lent is where an event is that is not stored by itself.
+type lent struct {
+	order uint64 // of the entry
+	index uint32 // of the operation in it
+}
+
+func (l lent) encode() []byte {
+	b := binary.BigEndian.AppendUint64([]byte{lentMark}, l.order)
+	return binary.BigEndian.AppendUint32(b, l.index)
+}
+
+// storedEvent reads the value of a text's event.
+func (f *Folder) storedEvent(v []byte) (lineage, text.Event, error) {
+	var l lineage
+	if len(v) <= len(l) {
+		return l, text.Event{}, errors.New("a text's event of an unknown form")
+	}
+	l = lineage(v[:len(l)])
+	if v = v[len(l):]; v[0] != lentMark {
+		ev, err := text.DecodeEvent(v)
+		return l, ev, err
+	}
+	if len(v) != 1+8+4 || binary.BigEndian.Uint64(v[1:]) == 0 {
+		return l, text.Event{}, errors.New("a text's event of an unknown form")
+	}
+	ev, err := f.lentEvent(lent{binary.BigEndian.Uint64(v[1:]), binary.BigEndian.Uint32(v[9:])})
+	return l, ev, err
+}
+
+func (f *Folder) lentEvent(at lent) (text.Event, error) {
+	ops, err := f.lenders.ops(f, at.order)
+	if err != nil {
+		return text.Event{}, fmt.Errorf("the entry that a text is in: %w", err)
+	}
+	if uint64(at.index) >= uint64(len(ops)) || ops[at.index].Text == nil {
+		return text.Event{}, errors.New("the entry that a text is in has no such text")
+	}
+	return text.DecodeEvent(ops[at.index].Text.Event)
+}
+
+// lenders keeps the entries open that texts were read from last: who reads one file of an
+// imported directory reads its neighbours next.
+type lenders struct {
+	mu   sync.Mutex
+	last [2]lender // the most recent first; two, for who reads on from one into the next
+}
+
+type lender struct {
+	order uint64 // 0: none
+	ops   []op
+}
+
+func (c *lenders) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = [2]lender{}
+}
+
+// ops returns the operations of an entry. They must not be changed.
+func (c *lenders) ops(f *Folder, order uint64) ([]op, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last[1].order == order {
+		c.last[0], c.last[1] = c.last[1], c.last[0]
+	}
+	if c.last[0].order != order {
+		ops, err := f.entryOps(order)
+		if err != nil {
+			return nil, err
+		}
+		c.last[0], c.last[1] = lender{order, ops}, c.last[0]
+	}
+	return c.last[0].ops, nil
+}
+
+// entryOps reads the operations of an entry.
+func (f *Folder) entryOps(order uint64) ([]op, error) {
+	v, ok, err := f.home.db.Get(f.key('e', be64(order)))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, errors.New("it is not there")
+	}
+	e, err := feed.Decode(v)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := e.Open(f.grant.Key)
+	if err != nil {
+		return nil, err
+	}
+	return decodeOps(plain)
+}
