@@ -27,6 +27,7 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sheaf-fs/sheaf/crdt/fault"
@@ -46,6 +47,22 @@ const (
 	cacheSize      = 8 << 20
 	defaultReserve = 16 << 20
 )
+
+// Texts lie by their nodes, at random: whatever is compacted from level 0 rewrites all of the
+// level below it, so it goes there in larger pieces than Pebble's usual four memtables.
+const l0Compaction = 10
+
+// levels compresses what stays. Below the last level everything is written anew soon.
+func levels() (ls [numLevels]pebble.LevelOptions) {
+	for i := range ls {
+		ls[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	ls[len(ls)-1].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	return ls
+}
+
+// numLevels is how many levels Pebble has.
+const numLevels = len(pebble.Options{}.Levels)
 
 // Options are the ways to open a database; the zero value is a good one.
 type Options struct {
@@ -213,6 +230,9 @@ func (db *DB) options() *pebble.Options {
 	return &pebble.Options{
 		MemTableSize:                memTableSize,
 		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       l0Compaction,
+		L0StopWritesThreshold:       3 * l0Compaction,
+		Levels:                      levels(),
 		CacheSize:                   cacheSize,
 		MaxOpenFiles:                128,
 		// The newest format whose log does not note what was synced: that note would be
