@@ -28,6 +28,9 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 		if t.Do == tree.OpContent && (t.Object == nil || t.Event != objectEvent(t.Node, t.Parents, fromTree(t.Object))) {
 			return recorded{}, nil
 		}
+		if f.deaf(w, &t) {
+			return recorded{}, nil
+		}
 		if t.Do == tree.OpContent {
 			t.Time, t.By = w.made, authorOf(t.By)
 			f.wantedAgain(b, t.Object.Hash)

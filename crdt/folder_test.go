@@ -1,6 +1,7 @@
 package crdt_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -243,7 +244,19 @@ func same(t testing.TB, ds ...*device) {
 		if a, b := ds[0].dump(), d.dump(); a != b {
 			t.Fatalf("%s and %s differ:\n%s\n%s", ds[0].dir, d.dir, a, b)
 		}
+		if a, b := ds[0].digest(), d.digest(); a.Frontier == b.Frontier && a.Sum != b.Sum {
+			t.Fatalf("%s and %s show the same and have different digests", ds[0].dir, d.dir)
+		}
 	}
+}
+
+func (d *device) digest() crdt.Digest {
+	d.t.Helper()
+	sum, err := d.f.Digest(context.Background())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return sum
 }
 
 func TestStaleSaveMerges(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 //	f/FOLDER i FEED SEQ HASH  where an entry is, and its lamport time
 //	f/FOLDER t NODE EVENT     one event of a text
 //	f/FOLDER z NODE           the size of a text at a version
+//	f/FOLDER d NODE           the digest of a text at a version
 //	f/FOLDER p INDEX          an operation that is not yet in an entry
 //	f/FOLDER P                the entry that they will be in
 //	f/FOLDER a HASH           when an object came that a version had waited for

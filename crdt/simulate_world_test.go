@@ -388,6 +388,9 @@ func (w *world) check() {
 		if got := a.dump(); got != want {
 			w.Fatalf("%s shows\n%s\nbut %s shows\n%s", w.devices[0].name(), want, a.name(), got)
 		}
+		if first, sum := w.devices[0].digest().Sum, a.digest().Sum; first != sum {
+			w.Fatalf("they show the same, and have the digests %v and %v", first, sum)
+		}
 		w.reopen(a)
 	}
 	for _, a := range w.devices {

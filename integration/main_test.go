@@ -142,6 +142,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestLocalOnly", "fs-share-everything", "is shared"},
 	{"TestDatabase", "fs-publish-journaled", "in the middle of a transaction"},
 	{"TestGitInside", "fs-git-in-pieces", "entries"},
+	{"TestDiverged", "peer-no-digests", "b is not known to have diverged"},
 	{"TestBadInput", "kv-start-empty", "up over a damaged database"},
 }
 

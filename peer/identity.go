@@ -29,6 +29,8 @@ type identity struct {
 	device crdt.Device
 	cert   tls.Certificate
 	reset  quic.StatelessResetKey
+
+	protocols []string // the languages that it speaks, best first
 }
 
 func newIdentity(priv ed25519.PrivateKey) (*identity, error) {
@@ -45,6 +47,8 @@ func newIdentity(priv ed25519.PrivateKey) (*identity, error) {
 	id := &identity{
 		device: crdt.Device(priv.Public().(ed25519.PublicKey)),
 		cert:   tls.Certificate{Certificate: [][]byte{der}, PrivateKey: priv},
+
+		protocols: []string{wire.ALPN2, wire.ALPN},
 	}
 	// Kept over restarts, so that peers of the process before learn at once that it is gone.
 	blake3.DeriveKey("sheaf 2026-01 stateless resets v1", priv.Seed(), id.reset[:])
@@ -81,7 +85,7 @@ func (id *identity) baseTLS() *tls.Config {
 	return &tls.Config{
 		Certificates:           []tls.Certificate{id.cert},
 		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{wire.ALPN},
+		NextProtos:             id.protocols,
 		SessionTicketsDisabled: true,
 	}
 }

@@ -79,6 +79,7 @@ type shared struct {
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
+	rest     rest
 }
 
 // pairing is a folder as it is shared with one device.
@@ -214,6 +215,7 @@ func (n *Node) manage() {
 				network = now
 				n.networkChanged()
 			}
+			n.compareAtRest()
 		}
 		n.refresh()
 	}

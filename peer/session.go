@@ -26,10 +26,11 @@ const (
 
 // What a session's writer has to look at.
 const (
-	dirtyPush  uint32 = 1 << iota // there may be new entries
-	dirtyHave                     // heads of ours, or what we want, changed
-	dirtyPeers                    // others are somewhere else
-	dirtyState                    // the other end said something that the writer waits for
+	dirtyPush   uint32 = 1 << iota // there may be new entries
+	dirtyHave                      // heads of ours, or what we want, changed
+	dirtyPeers                     // others are somewhere else
+	dirtyDigest                    // there is a digest to compare
+	dirtyState                     // the other end said something that the writer waits for
 )
 
 // session is the sync of one folder over one link. It has a stream in each direction: the
@@ -74,6 +75,7 @@ type session struct {
 	pushed    time.Time // when it last looked for entries
 	said      saidWant
 	saidPeers []wire.Peer
+	saidSum   crdt.Digest
 	probed    uint64
 	answer    uint64
 }
@@ -297,6 +299,11 @@ func (s *session) send(what uint32) (next time.Duration, err error) {
 	// After the entries that admit them.
 	if what&dirtyPeers != 0 {
 		if err := s.sendPeers(); err != nil {
+			return 0, err
+		}
+	}
+	if what&dirtyDigest != 0 {
+		if err := s.sendDigest(); err != nil {
 			return 0, err
 		}
 	}

@@ -25,6 +25,10 @@ type PeerStatus struct {
 	BytesToGet    int64       `json:"bytesToGet"`        // of objects that we want
 	LastError     string      `json:"lastError,omitempty"`
 	Seen          time.Time   `json:"seen,omitzero"` // when it last was connected; zero: never
+
+	// Diverged is when it was seen first that the device holds the same entries as this one
+	// and has another state of the folder; zero: that is not so, as far as is known.
+	Diverged time.Time `json:"diverged,omitzero"`
 }
 
 // Status tells how far the other devices of a folder are, in the order of their names.
@@ -53,7 +57,7 @@ func (n *Node) Status(f *crdt.Folder) []PeerStatus {
 }
 
 func (n *Node) statusOf(f *shared, d crdt.Device, mine feed.Frontier) PeerStatus {
-	p := PeerStatus{Device: d}
+	p := PeerStatus{Device: d, Diverged: f.divergedSince(d)}
 	r := n.remote(d)
 	r.mu.Lock()
 	if r.lastErr != nil {

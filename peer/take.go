@@ -72,6 +72,8 @@ func (s *session) take(m wire.Message) error {
 		s.n.fetch.undeny(s.link, m.Hashes)
 	case *wire.Peers:
 		s.takePeers(m)
+	case *wire.Digest:
+		s.takeDigest(m)
 	default:
 		return violation(fmt.Errorf("%T on a sync stream", m))
 	}

@@ -136,6 +136,14 @@ func (h *Hash) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// Xor adds hashes up so that their order does not matter.
+func (h Hash) Xor(o Hash) Hash {
+	for i := range h {
+		h[i] ^= o[i]
+	}
+	return h
+}
+
 // Compare orders hashes by their bytes.
 func (h Hash) Compare(o Hash) int { return bytes.Compare(h[:], o[:]) }
 

@@ -15,24 +15,54 @@ import (
 // digest on every device, whatever is local to one of them: times of arrival, and which objects
 // are here. It finds faults, not forgers.
 func (t *Tree) Digest() (sum feed.Hash) {
-	t.Digests(func(_ NodeID, d feed.Hash) {
-		for i := range sum { // in any order the same
-			sum[i] ^= d[i]
-		}
-	})
+	t.Digests(func(_ NodeID, d feed.Hash) { sum = sum.Xor(d) }) // in any order the same
 	return sum
 }
 
 // Digests calls fn with what Digest is made of: one digest a node, in no order.
 func (t *Tree) Digests(fn func(NodeID, feed.Hash)) {
-	h := blake3.NewDeriveKey("sheaf 2026-01 digest of a node v1")
-	var b []byte
+	h := newDigester()
 	for n := range t.nodes.all() {
-		h.Reset()
-		b = n.appendState(b[:0])
-		h.Write(b)
-		fn(n.id, feed.Hash(h.Sum(nil)))
+		fn(n.id, h.of(n))
 	}
+}
+
+// Nodes returns the ids of all nodes that are known, in no order.
+func (t *Tree) Nodes() []NodeID {
+	ids := make([]NodeID, 0, t.nodes.len())
+	for n := range t.nodes.all() {
+		ids = append(ids, n.id)
+	}
+	return ids
+}
+
+// DigestOf is the part of Digest that these nodes have in it: a large tree can be digested piece
+// by piece, the parts added by exclusive or.
+func (t *Tree) DigestOf(ids []NodeID) (sum feed.Hash) {
+	h := newDigester()
+	for _, id := range ids {
+		if n := t.nodes.get(id); n != nil {
+			sum = sum.Xor(h.of(n))
+		}
+	}
+	return sum
+}
+
+// digester makes the digests of nodes, one after the other.
+type digester struct {
+	h *blake3.Hasher
+	b []byte
+}
+
+func newDigester() digester {
+	return digester{h: blake3.NewDeriveKey("sheaf 2026-01 digest of a node v1")}
+}
+
+func (d *digester) of(n *node) feed.Hash {
+	d.h.Reset()
+	d.b = n.appendState(d.b[:0])
+	d.h.Write(d.b)
+	return feed.Hash(d.h.Sum(nil))
 }
 
 // appendState appends what is the same on every device of a node.
@@ -63,12 +93,13 @@ func (n *node) appendState(b []byte) []byte {
 			b = append(b, id[:]...)
 		}
 	}
-	if n.rare == nil {
-		return b
+	var few rare // what is left of it after a removal that was outdone is as good as nothing
+	if n.rare != nil {
+		few = *n.rare
 	}
-	text(n.rare.target)
-	for _, k := range slices.Sorted(maps.Keys(n.rare.xattrs)) {
-		if x := n.rare.xattrs[k]; !x.deleted {
+	text(few.target)
+	for _, k := range slices.Sorted(maps.Keys(few.xattrs)) {
+		if x := few.xattrs[k]; !x.deleted {
 			text(k)
 			text(string(x.value))
 		}

@@ -150,6 +150,7 @@ type Status struct {
 			BytesToSend       int64  `json:"bytes_to_send"`
 			BytesToGet        int64  `json:"bytes_to_get"`
 			LastError         string `json:"last_error"`
+			Diverged          string
 		}
 		Notes []Note
 		Local []struct {

@@ -46,6 +46,7 @@ const (
 	kindPeers
 	kindGet
 	kindSlice
+	kindDigest
 )
 
 var kinds = map[kind]struct {
@@ -66,6 +67,7 @@ var kinds = map[kind]struct {
 	kindPeers:    {"peers", MaxPeers*(64+MaxAddrs*(MaxAddr+3)) + 64, func() Message { return new(Peers) }},
 	kindGet:      {"get", 128, func() Message { return new(Get) }},
 	kindSlice:    {"slice", maxSlice + 16, func() Message { return new(Slice) }},
+	kindDigest:   {"digest", 128, func() Message { return new(Digest) }},
 }
 
 // Hello is the first frame of a connection's control stream, in both directions.

@@ -23,6 +23,10 @@ import (
 // ALPN names the language and its version during the TLS handshake.
 const ALPN = "sheaf/1"
 
+// ALPN2 is the language with the kinds of frames that came later: Digest. Who does not know
+// them chooses ALPN, and is sent none.
+const ALPN2 = "sheaf/1.1"
+
 // ErrMalformed is wrapped by every error of Read that is the sender's fault.
 var ErrMalformed = errors.New("malformed frame")
 

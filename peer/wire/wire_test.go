@@ -38,6 +38,7 @@ func samples() map[string]Message {
 		"got":      &Got{Hashes: []feed.Hash{h}},
 		"peers":    &Peers{Peers: []Peer{{Device: d, Addrs: []string{"[2001:db8::1]:4701"}, Linked: true}}},
 		"get":      &Get{Folder: f, Hash: h, Size: 3 << 20, Off: 1 << 20},
+		"digest":   &Digest{Version: 1, Frontier: h, Sum: feed.Hash(secret)},
 		"slice":    &Slice{Status: StatusHere, Data: []byte("slice")},
 	}
 }

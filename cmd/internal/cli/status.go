@@ -108,6 +108,9 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", d.Name, state, toGo(d), why)
 	}
 	w.Flush()
+	for _, d := range f.Devices {
+		writeDiverged(b, d)
+	}
 	writeHeads(b, f.Heads)
 	writeLocal(b, f.Local)
 	for _, h := range f.Held {
@@ -123,6 +126,16 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 		}
 		fmt.Fprintf(b, "%s\n", n.Text)
 	}
+}
+
+// writeDiverged says that a device has made something else of the same changes.
+func writeDiverged(b *strings.Builder, d control.PeerStatus) {
+	if d.Diverged == nil {
+		return
+	}
+	fmt.Fprintf(b, "  error: %s has the same changes and another state of the folder, since %s: one of the two is damaged or in error\n",
+		d.Name, d.Diverged.Local().Format(time.DateTime))
+	fmt.Fprint(b, "  hint: run sheaf doctor --deep here and there; where it names damage, sheaf doctor --repair\n")
 }
 
 func writeHeads(b *strings.Builder, heads []control.Head) {

@@ -180,7 +180,10 @@ type PeerStatus struct {
 	BytesToGet    int64      `json:"bytes_to_get"`
 	LastError     string     `json:"last_error,omitempty"`
 	Seen          *time.Time `json:"seen,omitempty"`
-	Open          []OpenFile `json:"open"` // what its programs have open now, as far as it tells
+	// Diverged is when it was seen first that the device holds the same changes and has made
+	// something else of them: a fault, which does not mend itself.
+	Diverged *time.Time `json:"diverged,omitempty"`
+	Open     []OpenFile `json:"open"` // what its programs have open now, as far as it tells
 }
 
 // OpenFile is a file that a program has open.

@@ -100,6 +100,9 @@ func peerStatus(p peer.PeerStatus) control.PeerStatus {
 	if !p.Seen.IsZero() {
 		s.Seen = &p.Seen
 	}
+	if !p.Diverged.IsZero() {
+		s.Diverged = &p.Diverged
+	}
 	return s
 }
 

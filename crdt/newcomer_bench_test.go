@@ -1,0 +1,79 @@
+package crdt_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/feed"
+)
+
+// lived is a folder with a past: files in directories of a hundred, and ten events a file, in
+// entries of a hundred events. SHEAF_NEWCOMER_FILES says how many files.
+func lived(b *testing.B) (src, dst *device, files int) {
+	files = 2000
+	if s := os.Getenv("SHEAF_NEWCOMER_FILES"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		files = n
+	}
+	src, dst = pair(b)
+	body := lines(20)
+	nodes := make([]crdt.NodeID, 0, files)
+	var dir crdt.NodeID
+	for i := range files {
+		src.update(func(tx *crdt.Tx) (err error) {
+			if i%100 == 0 {
+				if dir, err = tx.Mkdir(crdt.Root, fmt.Sprintf("dir%d", i/100), 0o755); err != nil {
+					return err
+				}
+			}
+			n, _, err := tx.Create(dir, fmt.Sprintf("file%d", i), 0o644, crdt.NewContent{Text: body + fmt.Sprint(i)})
+			nodes = append(nodes, n)
+			return err
+		})
+	}
+	for round := range 9 {
+		for i, n := range nodes {
+			src.update(func(tx *crdt.Tx) error {
+				_, err := tx.Append(n, fmt.Appendf(nil, "round %d\n", round))
+				return err
+			})
+			if i%100 == 99 {
+				if _, err := src.f.Frontier(); err != nil { // seals
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+	return src, dst, files
+}
+
+// BenchmarkNewcomer is what a new device of such a folder pays for the whole of it: every entry
+// checked and applied.
+func BenchmarkNewcomer(b *testing.B) {
+	src, dst, files := lived(b)
+	b.ResetTimer()
+	for at := src.sent[dst]; ; {
+		ls, err := src.f.Since(at, 256)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(ls) == 0 {
+			break
+		}
+		es := make([]*feed.Entry, len(ls))
+		for i, l := range ls {
+			es[i] = l.Entry
+		}
+		if _, err := dst.f.Receive(es); err != nil {
+			b.Fatal(err)
+		}
+		at = ls[len(ls)-1].Order
+	}
+	b.ReportMetric(float64(10*files)/b.Elapsed().Seconds(), "events/s")
+}
