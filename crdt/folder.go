@@ -21,7 +21,7 @@ type Folder struct {
 	mu       sync.RWMutex
 	tree     *tree.Tree
 	frontier feed.Frontier         // the entries held
-	lamports map[feed.ID]uint64    // of the frontier's heads
+	latest   map[feed.ID]latest    // of every feed the entry that is the latest in time
 	forked   map[feed.ID]struct{}  // feeds of which two entries of one number are held
 	order    uint64                // of the newest entry
 	members  map[Device]member     // who was admitted, by entries held
@@ -84,7 +84,7 @@ func (f *Folder) load() error {
 	}
 	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) || f.expired[h] && !here(h) })
 	f.tree.SetDevices(f.deviceName)
-	f.frontier, f.lamports, f.forked = feed.Frontier{}, map[feed.ID]uint64{}, map[feed.ID]struct{}{}
+	f.frontier, f.latest, f.forked = feed.Frontier{}, map[feed.ID]latest{}, map[feed.ID]struct{}{}
 	f.order, f.broken, f.pending = 0, nil, nil
 	f.began = now()
 	f.members = map[Device]member{f.grant.Creator: {}}
@@ -130,10 +130,11 @@ func (f *Folder) loadIndex() error {
 
 // hold notes that an entry is held.
 func (f *Folder) hold(h feed.Head, l located) {
-	if f.frontier.Advance(h) {
-		f.lamports[h.Feed] = l.lamport
-	} else {
+	if !f.frontier.Advance(h) {
 		f.forked[h.Feed] = struct{}{}
+	}
+	if l.lamport > f.latest[h.Feed].lamport {
+		f.latest[h.Feed] = latest{h, l.lamport}
 	}
 	f.order = max(f.order, l.order)
 }

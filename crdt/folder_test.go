@@ -543,6 +543,9 @@ func TestTickets(t *testing.T) {
 	if c.f, err = c.home.JoinFolder(g); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.f.Invite(); !errors.Is(err, crdt.ErrDenied) {
+		t.Errorf("an invitation before the admission is here: %v", err)
+	}
 	mkdir := func(tx *crdt.Tx) error { _, err := tx.Mkdir(crdt.Root, "d", 0o755); return err }
 	if err := c.f.Update(mkdir); !errors.Is(err, crdt.ErrDenied) {
 		t.Errorf("a change before the admission is here: %v", err)

@@ -12,6 +12,14 @@ import (
 // A feed is forked where two entries of one number are held: a home was rolled back and went
 // on in the same run. Its head then names one branch, so that heads do not tell what is held.
 
+// latest is the entry of a feed that is the latest in time: its head, but for feeds that are
+// forked, where that can be on another branch. The entries of this device build on it, or what
+// a person does could be older than what they see.
+type latest struct {
+	head    feed.Head
+	lamport uint64
+}
+
 // Forked reports whether a feed is known to be forked: that its head is held does not mean
 // that all of it is.
 func (f *Folder) Forked(id feed.ID) bool {

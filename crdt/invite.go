@@ -25,8 +25,14 @@ func (f *Folder) inviteKey(secret [32]byte) []byte {
 }
 
 // Invite makes the secret of a ticket, good for one device and 24 hours. Only
-// its hash is kept.
+// its hash is kept. It fails with ErrDenied where this device's own admission has not arrived.
 func (f *Folder) Invite() (secret [32]byte, err error) {
+	f.mu.Lock()
+	err = f.changeable("invite")
+	f.mu.Unlock()
+	if err != nil {
+		return secret, err
+	}
 	rand.Read(secret[:])
 	b := f.home.db.Batch()
 	b.Set(f.inviteKey(secret), encode(invitation{Expires: nowTime().Add(inviteFor).Unix()}))
@@ -37,12 +43,15 @@ func (f *Folder) Invite() (secret [32]byte, err error) {
 }
 
 // Redeem admits a device that proved a ticket's secret, and returns what it
-// needs. It fails with ErrTicketUnknown, ErrTicketUsed or ErrTicketExpired. A
-// device that redeems its own ticket again, say because its connection was
-// cut, gets the same answer.
+// needs. It fails with ErrTicketUnknown, ErrTicketUsed or ErrTicketExpired, and with ErrDenied
+// where this device's own admission has not arrived, or was lost with its power. A device that
+// redeems its own ticket again, say because its connection was cut, gets the same answer.
 func (f *Folder) Redeem(secret [32]byte, d Device, name string) (Grant, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.changeable("redeem"); err != nil {
+		return Grant{}, err
+	}
 	key := f.inviteKey(secret)
 	v, ok, err := f.home.db.Get(key)
 	if err != nil {
@@ -66,9 +75,6 @@ func (f *Folder) Redeem(secret [32]byte, d Device, name string) (Grant, error) {
 	}
 	if !validName(name) {
 		name = d.Short()
-	}
-	if err := f.usable(); err != nil {
-		return Grant{}, err
 	}
 	tx := &Tx{f: f, b: f.home.db.Batch()}
 	inv.Device = d

@@ -135,9 +135,9 @@ func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
 	f.markGathered()
 	p := f.pending
 	var changed []feed.Head
-	for id, h := range f.frontier {
-		if id != p.id && f.own.told[id] != h {
-			changed = append(changed, h)
+	for id, l := range f.latest {
+		if id != p.id && f.own.told[id] != l.head {
+			changed = append(changed, l.head)
 		}
 	}
 	e, err := feed.Seal(f.home.key, f.grant.Key, feed.Draft{
@@ -209,15 +209,14 @@ func (f *Folder) newRun() {
 	f.own = ownFeed{id: feed.ID{Device: f.home.device, Run: binary.BigEndian.Uint64(r[:]) & feed.MaxSeq}, told: feed.Frontier{}}
 }
 
-// nextLamport is what others will compute for the next entry of this device: of a feed that
-// was forked its frontier names one branch, and an entry of another one may be later.
+// nextLamport is what others will compute for the next entry of this device.
 func (f *Folder) nextLamport() uint64 {
+	if fault.On("crdt-own-clock") {
+		return f.own.head.Seq + 1
+	}
 	var top uint64
-	for _, l := range f.lamports {
-		if fault.On("crdt-own-clock") {
-			return f.own.head.Seq + 1
-		}
-		top = max(top, l)
+	for _, l := range f.latest {
+		top = max(top, l.lamport)
 	}
 	return top + 1
 }

@@ -202,8 +202,8 @@ func (f *Folder) holds(h feed.Head) (bool, error) {
 
 // lamportOf returns the lamport time of an entry that is held.
 func (f *Folder) lamportOf(h feed.Head) (uint64, error) {
-	if h == f.frontier[h.Feed] {
-		return f.lamports[h.Feed], nil
+	if l := f.latest[h.Feed]; h == l.head {
+		return l.lamport, nil
 	}
 	if l, ok := f.unstored.entries[h]; ok {
 		return l.lamport, nil

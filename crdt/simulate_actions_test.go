@@ -89,7 +89,7 @@ func (w *world) do(act action) {
 	case "poison":
 		w.mallory.act(w, a)
 	case "join":
-		if len(w.devices) < 5 {
+		if len(w.devices) < 5 && a.f.Admitted(a.home.Device()) { // it may have lost that with its power
 			n := w.add()
 			a.invite(n.device)
 			n.watch()

@@ -79,13 +79,8 @@ func (f *Folder) Bulk(fn func(*Tx) error) error { return f.update(nil, true, fn)
 func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.usable(); err != nil {
+	if err := f.changeable("update"); err != nil {
 		return err
-	}
-	if _, ok := f.members[f.home.device]; !ok {
-		// Others would refuse the entry until they know of the admission, which must come first.
-		return &Error{Op: "update", Path: f.grant.Name, Kind: ErrDenied, Err: errors.New("this device's admission has not arrived yet"),
-			Hint: "wait for the first sync"}
 	}
 	if f.pending != nil && (bulk || f.pending.full()) {
 		if err := f.sealLocked(); err != nil {
@@ -131,6 +126,19 @@ func (f *Folder) usable() error {
 	if err := f.load(); err != nil {
 		f.broken = err
 		return err
+	}
+	return nil
+}
+
+// changeable says whether this device may make an entry, be it to admit another one: others
+// would refuse it until they know of this device's own admission, which must come first.
+func (f *Folder) changeable(op string) error {
+	if err := f.usable(); err != nil {
+		return err
+	}
+	if _, ok := f.members[f.home.device]; !ok {
+		return &Error{Op: op, Path: f.grant.Name, Kind: ErrDenied, Err: errors.New("this device's admission has not arrived yet"),
+			Hint: "wait for the first sync"}
 	}
 	return nil
 }

@@ -1,0 +1,85 @@
+package crdt_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sheaf-fs/sheaf/crdt"
+)
+
+// rollBack returns a function that sets the device's database back to what it is now. The key
+// file stays where it is, so the home does not notice, and goes on in the same feed.
+func (d *device) rollBack() func() {
+	d.t.Helper()
+	db, kept := filepath.Join(d.dir, "db"), filepath.Join(d.scratch, "kept")
+	id := d.f.ID()
+	swap := func(to, from string) {
+		if err := d.home.Close(); err != nil {
+			d.t.Fatal(err)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			d.t.Fatal(err)
+		}
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			d.t.Fatal(err)
+		}
+		d.open(id)
+	}
+	swap(kept, db)
+	return func() { swap(db, kept) }
+}
+
+// Of a feed that was forked one branch is longer, and another one can be later. What a person
+// does comes after all that they see, on either.
+func TestChangeAfterFork(t *testing.T) {
+	a, b := pair(t)
+	c := newDevice(t, "cleo")
+	a.invite(c)
+	a.create("kept.md", "1\n")
+	sync(t, a, b, c)
+	back := b.rollBack()
+	for _, name := range []string{"x", "y", "z"} { // the longer branch
+		b.create(name, "1\n")
+		if _, err := b.f.Frontier(); err != nil { // an entry each
+			t.Fatal(err)
+		}
+	}
+	sync(t, a, b)
+	back()
+	for range 20 {
+		c.write("kept.md", c.node("kept.md").Version, "1\n"+c.read("kept.md").Text)
+		if _, err := c.f.Frontier(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.send(b)
+	a.sent[b], b.sent[a], b.sent[c] = 0, 0, 0
+	n := b.node("kept.md")
+	b.update(func(tx *crdt.Tx) error { return tx.Move(n.Node, crdt.Root, "moved.md") })
+	sync(t, a, b, c)
+	if a.f.Forks() != 1 || b.f.Forks() != 1 {
+		t.Fatalf("%d and %d forks", a.f.Forks(), b.f.Forks())
+	}
+	for _, d := range []*device{a, b} {
+		d.node("moved.md")
+		d.reopen()
+	}
+	a.update(func(tx *crdt.Tx) error { return tx.Remove(n.Node) })
+	sync(t, a, b, c)
+	same(t, a, b, c)
+	if _, err := a.f.Resolve("moved.md"); err == nil {
+		t.Error("a file cannot be removed, because it was renamed on a later branch")
+	}
+	_, ha, err := a.f.Held()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, hb, err := b.f.Held()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ha != hb {
+		t.Error("the devices hold the same entries and do not know")
+	}
+}
