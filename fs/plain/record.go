@@ -143,9 +143,6 @@ type table struct {
 // loadTable reads the records. What lost its directory, because a crash came
 // between, is forgotten: it is found again on the disk and in the folder.
 func loadTable(f *crdt.Folder) (*table, error) {
-	t := &table{nodes: map[crdt.NodeID]*entry{}, inos: map[fileID]*entry{}}
-	t.root = &entry{record: record{Node: crdt.Root, Kind: crdt.Dir}, children: map[string]*entry{}}
-	t.nodes[crdt.Root] = t.root
 	in := map[crdt.NodeID][]record{}
 	err := f.Locals(recordPrefix, func(name string, value []byte) error {
 		var r record
@@ -158,14 +155,29 @@ func loadTable(f *crdt.Folder) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
+	return tableOf(in), nil
+}
+
+// tableOf puts records, by the directory they are in, into their places.
+func tableOf(in map[crdt.NodeID][]record) *table {
+	t := &table{nodes: map[crdt.NodeID]*entry{}, inos: map[fileID]*entry{}}
+	t.root = &entry{record: record{Node: crdt.Root, Kind: crdt.Dir}, children: map[string]*entry{}}
+	t.nodes[crdt.Root] = t.root
+	dirs := map[crdt.NodeID]bool{crdt.Root: true}
 	for queue := []*entry{t.root}; len(queue) > 0; queue = queue[1:] {
 		for _, r := range in[queue[0].Node] {
+			if r.Kind == crdt.Dir {
+				if dirs[r.Node] { // in two places, or in itself: no record of ours says so
+					continue
+				}
+				dirs[r.Node] = true
+			}
 			if e := t.add(queue[0], r); e.children != nil {
 				queue = append(queue, e)
 			}
 		}
 	}
-	return t, nil
+	return t
 }
 
 // keep stores an entry's record with the transaction.
