@@ -32,7 +32,7 @@ bin:
 	@mkdir -p bin
 
 install: build
-	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/sheaf
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(BIN) $(BIN)-automerge
 
 # Without a model everything else works, so what it takes to get one may fail.
 setup-run:

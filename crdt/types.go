@@ -36,6 +36,9 @@ func IsText(b []byte) bool { return text.IsText(b) }
 // IsTextString is IsText for a string, without a copy.
 func IsTextString(s string) bool { return text.IsTextString(s) }
 
+// NewVersion is the version of these events and all that they build on.
+func NewVersion(heads ...EventID) Version { return tree.NewVersion(heads...) }
+
 // Root is the node of a folder's top directory.
 var Root = tree.Root
 

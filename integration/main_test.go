@@ -143,6 +143,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestDatabase", "fs-publish-journaled", "in the middle of a transaction"},
 	{"TestGitInside", "fs-git-in-pieces", "entries"},
 	{"TestDiverged", "peer-no-digests", "b is not known to have diverged"},
+	{"TestAutomerge", "text-order", "it is not the text that Automerge makes of its changes"},
 	{"TestBadInput", "kv-start-empty", "up over a damaged database"},
 }
 

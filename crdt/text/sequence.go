@@ -1,6 +1,10 @@
 package text
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
+)
 
 // sequence replays events that were made on different versions. It is a list of spans in Automerge's order: an insertion
 // goes behind the character that stood on its left in its parents' text, past every span there of a greater id (counter,
@@ -463,7 +467,7 @@ func (q *sequence) greater(x *span, ctr int, c int32) bool {
 	if x.change == 0 {
 		return false
 	}
-	if q.broken == byActor {
+	if q.broken == byActor || fault.On("text-order") {
 		return q.changes[x.change].id.Compare(q.changes[c].id) < 0
 	}
 	return q.changes[x.change].id.Compare(q.changes[c].id) > 0

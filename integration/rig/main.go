@@ -100,9 +100,13 @@ func enter() (int, error) {
 	return exitCode(<-done)
 }
 
-// build compiles the sheaf command from the module of the working directory.
+// build compiles the sheaf command, and what stands beside it, from the module of the working
+// directory.
 func build(bin, tags string) error {
-	cmd := exec.Command("go", "build", "-tags", tags, "-o", bin, "github.com/sheaf-fs/sheaf/cmd/sheaf")
+	if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-tags", tags, "-o", filepath.Dir(bin)+"/", "github.com/sheaf-fs/sheaf/cmd/...")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build sheaf: %w\n%s", err, out)
 	}

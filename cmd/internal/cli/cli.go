@@ -94,7 +94,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.inviteCommand(), a.joinCommand(), a.upCommand(), a.downCommand(),
 		a.statusCommand(), a.syncCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(),
-		a.restoreCommand(), a.undoCommand(), a.expireCommand(), a.trustCommand(), a.exportCommand(), a.doctorCommand(),
+		a.restoreCommand(), a.undoCommand(), a.expireCommand(), a.trustCommand(), a.exportCommand(), a.importCommand(), a.doctorCommand(),
 		a.localCommand(), a.shareCommand(), a.askCommand(), a.modelCommand(),
 		a.versionCommand(), a.daemonCommand(), a.guardianCommand(), a.engineCommand(), a.documentCommand(),
 	)

@@ -28,8 +28,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check this machine and the home",
 		Long: `Check this machine, the home and the mounts; changes nothing. With --deep, also read everything
-in the home: every object against its hash, every entry against its signature, and what the
-folders show against what their entries make of it. With --repair, mend what --deep finds: the home
+in the home: every object against its hash, every entry against its signature, what the folders
+show against what their entries make of it, and every text against Automerge's. With --repair, mend what --deep finds: the home
 must be down; what was damaged is kept in HOME/damaged, and sheaf up fetches it from other devices.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -64,9 +64,9 @@ func (a *app) printFindings(found []finding) error {
 			case f.Done != "":
 				mark = "done"
 			}
-			fmt.Fprintf(a.stdout, "%s  %-8s  %s\n", mark, f.Check, f.Says)
+			fmt.Fprintf(a.stdout, "%s  %-9s  %s\n", mark, f.Check, f.Says)
 			if f.Done != "" {
-				fmt.Fprintf(a.stdout, "                %s\n", f.Done)
+				fmt.Fprintf(a.stdout, "                 %s\n", f.Done)
 			}
 		}
 	}
@@ -133,6 +133,16 @@ func checkup(r control.CheckReply, err error, hint string) []finding {
 	default:
 		found = append(found, finding{Check: "contents", OK: true, Says: fmt.Sprintf("looked at %d objects (%s), %d entries, %d texts; damaged: %d",
 			r.Objects, size(r.Bytes), r.Entries, r.Texts, len(r.Damage))})
+	}
+	if c := r.Automerge; c != nil {
+		for _, l := range c.Left {
+			found = append(found, finding{Check: "automerge", OK: true, Says: "not compared: " + l})
+		}
+		says := fmt.Sprintf("%d texts are what Automerge makes of them; not compared: %d", c.Same, len(c.Left))
+		if c.Missing != "" {
+			says = "texts are not held against Automerge's: " + c.Missing
+		}
+		found = append(found, finding{Check: "automerge", OK: true, Says: says})
 	}
 	return found
 }

@@ -32,6 +32,7 @@ const (
 	Network  Kind = 12 // nobody answered
 	NoModel  Kind = 13 // nothing on this device can answer a question
 	CutOff   Kind = 14 // an answer did not come to its end
+	Document Kind = 15 // not an Automerge document that can be read
 )
 
 // Error is an error as a person sees it: what happened, and what to do about it.

@@ -14,6 +14,7 @@ const (
 	MethodLog    = "log"
 	MethodTrust  = "trust"
 	MethodExport = "export"
+	MethodImport = "import"
 	MethodRules  = "rules"
 	MethodCheck  = "check"
 
@@ -257,6 +258,30 @@ type CheckReply struct {
 	Entries int      `json:"entries"`
 	Texts   int      `json:"texts"`
 	Damage  []Damage `json:"damage"`
+	// Automerge is what came of holding the texts against the Automerge library; nil: that was not tried.
+	Automerge *Compared `json:"automerge,omitempty"`
+}
+
+// Compared counts texts that are what the Automerge library makes of them; those that are not are
+// damage.
+type Compared struct {
+	Same    int      `json:"same"`
+	Left    []string `json:"left,omitempty"`    // texts that it could not read, and why
+	Missing string   `json:"missing,omitempty"` // why there is no library
+}
+
+// ImportRequest makes a new file of a text in an Automerge document.
+type ImportRequest struct {
+	Document string `json:"document"`      // its absolute path
+	Path     string `json:"path"`          // absolute: the file to make, or a directory for it
+	Key      string `json:"key,omitempty"` // which text; empty: "content", else the only one
+}
+
+// ImportReply says what was made.
+type ImportReply struct {
+	Path     string `json:"path"` // in the folder
+	Key      string `json:"key"`
+	Versions int    `json:"versions"` // of the file: 1 where the history was not taken over
 }
 
 // Damage is one thing that is not what was written.

@@ -15,8 +15,16 @@ func (d *daemon) check(ctx context.Context, _ struct{}, say func(string)) (contr
 			return control.CheckReply{}, err
 		}
 	}
-	c, err := d.home.Check(ctx, say)
-	return checkReply(c), err
+	return deepCheck(ctx, d.home, say)
+}
+
+func deepCheck(ctx context.Context, h *crdt.Home, say func(string)) (control.CheckReply, error) {
+	c, err := h.Check(ctx, say)
+	r := checkReply(c)
+	if err == nil {
+		err = compare(ctx, h, &r, say)
+	}
+	return r, err
 }
 
 // DeepCheck is what the daemon's check does, for a home that no daemon holds.
@@ -25,8 +33,8 @@ func DeepCheck(ctx context.Context, dir string, say func(string)) (control.Check
 	if err != nil {
 		return control.CheckReply{}, err
 	}
-	c, err := h.Check(ctx, say)
-	return checkReply(c), errors.Join(err, h.Close())
+	r, err := deepCheck(ctx, h, say)
+	return r, errors.Join(err, h.Close())
 }
 
 // Repair mends a home that no daemon holds. What it found is in the reply also where it fails.

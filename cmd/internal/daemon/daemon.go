@@ -183,6 +183,7 @@ func (d *daemon) methods() map[string]control.Handler {
 		control.MethodTrust:  control.Handle(d.trust),
 		control.MethodRules:  control.Handle(d.rules),
 		control.MethodExport: control.Handle(d.export),
+		control.MethodImport: control.Handle(d.importDocument),
 		control.MethodCheck:  control.Handle(d.check),
 
 		control.MethodDiff:    control.Handle(d.diff),
