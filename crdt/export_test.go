@@ -32,10 +32,3 @@ func (o Options) On(disk vfs.FS) Options {
 
 // Key is what the payloads of the folder's entries are encrypted with.
 func (f *Folder) Key() feed.Key { return f.grant.Key }
-
-// Digest is of all that the folder shows or keeps of names, attributes and versions.
-func (f *Folder) Digest() feed.Hash {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.tree.Digest()
-}

@@ -46,8 +46,12 @@ func FuzzPayload(f *testing.F) {
 		}
 		sync(t, a, b)
 		for range 2 {
-			if x, y := a.f.Digest(), b.f.Digest(); x != y {
-				t.Fatalf("two folders, %s and %s", x, y)
+			x, err := a.f.Digest(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if y, err := b.f.Digest(t.Context()); err != nil || x != y {
+				t.Fatalf("two folders, %+v and %+v, %v", x, y, err)
 			}
 			if x, y := a.dump(), b.dump(); x != y {
 				t.Fatalf("two texts:\n%s\n%s", x, y)
