@@ -96,6 +96,7 @@ func (fs *filesystem) later(d time.Duration, f func()) { fs.queue.later(d, f) }
 // notice takes up what changed in the folder. What this mount did itself the
 // kernel knows, but for names that other names' changes brought.
 func (fs *filesystem) notice(n crdt.Notice) {
+	fs.turned(n)
 	if o, ok := n.Origin.(*origin); ok && o.fs == fs {
 		n.Changes = slices.DeleteFunc(slices.Clone(n.Changes), func(c crdt.Change) bool {
 			return c.What&crdt.PlaceChanged == 0 || !c.Before.Visible || !c.After.Visible || slices.Contains(o.moved, c.Node)
@@ -131,7 +132,7 @@ func (fs *filesystem) changed(c crdt.Change) {
 		in.mu.Unlock()
 		fs.refresh(in)
 	case c.What&crdt.ContentChanged != 0:
-		fs.touchPoke(c.Node)
+		fs.tell(c.Node)
 	case c.What&crdt.AttrChanged != 0:
 		if in != nil {
 			fs.reattr(in)
@@ -193,7 +194,7 @@ func (fs *filesystem) refresh(in *inode) {
 		in.unload()
 	}
 	in.mu.Unlock()
-	fs.touchPoke(in.node)
+	fs.tell(in.node)
 }
 
 // flip makes the view show the folder's version, and tells whether the kernel is

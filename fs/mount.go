@@ -80,6 +80,7 @@ type filesystem struct {
 	rules        ruleSet
 	sizes        sizes
 	git          gitWork
+	turns        *turns
 
 	mu         sync.RWMutex
 	root       *inode
@@ -184,7 +185,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		return nil, err
 	}
 	fs.journal.ended = func() { fs.later(quiet, fs.syncJournal) }
-	fs.reads, fs.resolver, fs.queue = newReadTable(), newResolver(), newQueue()
+	fs.reads, fs.resolver, fs.queue, fs.turns = newReadTable(), newResolver(), newQueue(), newTurns()
 	mark, err := f.Local(ownersMark)
 	if err != nil {
 		return nil, err

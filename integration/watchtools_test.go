@@ -25,7 +25,7 @@ const fs = require("fs")
 fs.watch(process.argv[1], {recursive: process.argv[2] == "deep"}, (what, name) => console.log(what, name))
 setTimeout(() => console.log("ready"), 500) // a recursive watch is set up by and by, without a word
 ' `
-	const entr = `while sleep 0.1; do ls "$1"/*.ts | entr -nd sh -c 'cd "$0" && echo $(cat *.ts | wc -l) lines of $(ls *.ts | wc -l)' "$1"; done`
+	const entr = `while sleep 0.1; do ls "$1"/*.ts | entr -nda sh -c 'cd "$0" && echo $(cat *.ts | wc -l) lines of $(ls *.ts | wc -l)' "$1"; done`
 	return []watchTool{
 		{"node fs.watch of a directory", "dir", node + `"$1"`, "ready", "change f.ts", "rename new.ts", "change f.ts", "rename new.ts"},
 		{"node fs.watch of a file", "file", node + `"$1/f.ts"`, "ready", "change f.ts", "", "change f.ts", ""},
