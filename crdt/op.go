@@ -89,40 +89,40 @@ func decodeOps(b []byte) ([]op, error) {
 // lineage is a text's generation: the events that make one Automerge document.
 type lineage = text.Node
 
-// lineageOf tells which text an event with these parents belongs to: that of
-// its parents when they are all events of one text, else a new one. It fails
-// when a parent is not known yet.
-func (f *Folder) lineageOf(node NodeID, parents []EventID) (lineage, error) {
+// lineageOf tells which text an event with these parents belongs to: that of its parents when
+// they are all events of one text, and of the file when there are none. Else it begins a new one
+// (ok is false). It fails when a parent is not known yet.
+func (f *Folder) lineageOf(node NodeID, parents []EventID) (l lineage, ok bool, err error) {
 	if len(parents) == 0 {
-		return lineage(node), nil
+		return lineage(node), true, nil
 	}
-	var first lineage
 	same := true
 	for i, p := range parents {
 		e, ok := f.tree.Event(node, p)
 		if !ok {
-			return lineage{}, errUnknownParent
+			return lineage{}, false, errUnknownParent
 		}
 		switch {
 		case e.Object != nil:
 			same = false
 		case i == 0:
-			first = e.Text
-		case e.Text != first:
+			l = e.Text
+		case e.Text != l:
 			same = false
 		}
 	}
-	if same {
-		return first, nil
-	}
-	h := blake3.NewDeriveKey("sheaf 2026-01 text generation v1")
-	h.Write(node[:])
-	for _, p := range parents {
-		h.Write(p[:])
-	}
-	var l lineage
+	return l, same, nil
+}
+
+// newLineage names the text that an event begins over versions that are not of one text. Two
+// that begin it with different content do not merge: each is all that its writer left, and
+// together they would be neither.
+func newLineage(node NodeID, first text.Event) (l lineage) {
+	id := first.ID(text.Node(node))
+	h := blake3.NewDeriveKey("sheaf 2026-11 text generation v2")
+	h.Write(id[:])
 	copy(l[:], h.Sum(nil))
-	return l, nil
+	return l
 }
 
 var errUnknownParent = errors.New("a parent is not known")
@@ -135,14 +135,13 @@ func (f *Folder) resolve(t *textOp) (tree.Op, text.Event, lineage, error) {
 		return tree.Op{}, text.Event{}, lineage{}, err
 	}
 	parents := eventIDs(ev.Parents)
-	l, err := f.lineageOf(t.Node, parents)
+	l, goesOn, err := f.lineageOf(t.Node, parents)
 	if err != nil {
 		return tree.Op{}, text.Event{}, lineage{}, err
 	}
-	if len(parents) > 0 {
-		if e, _ := f.tree.Event(t.Node, parents[0]); e.Object != nil || e.Text != l {
-			ev.Parents = nil // the first event of its text
-		}
+	if !goesOn {
+		l = newLineage(t.Node, ev)
+		ev.Parents = nil // the first event of its text
 	}
 	if len(ev.Parents) == 0 && !ev.Begins() {
 		// It would stand for an empty text, in the place of what it builds on.

@@ -317,6 +317,9 @@ func (s *restoring) write(j job, n *tree.Info, back bool) error {
 	if err != nil {
 		return err
 	}
+	if c, err = s.f.asNow(now, c); err != nil {
+		return err
+	}
 	if !sameContent(now, c) {
 		if _, err := s.tx.write(n.Node, n.Version, c); err != nil {
 			return err
@@ -344,6 +347,23 @@ func (s *restoring) content(j job) (c NewContent, ok bool, err error) {
 		return c, false, nil
 	}
 	return NewContent{Text: was.Text, Object: was.Object}, true, nil
+}
+
+// asNow gives old content the form of what the file holds now: what is kept whole stays so, and
+// what merges goes on merging.
+func (f *Folder) asNow(now Content, c NewContent) (NewContent, error) {
+	switch {
+	case len(now.Version) == 0:
+		return c, nil
+	case now.Object == nil:
+		return f.home.Merging(c)
+	case c.Object != nil:
+		return c, nil
+	}
+	if _, whole, err := f.home.TextOf(*now.Object); err != nil || !whole {
+		return c, nil // it is no text, or not here to be looked at
+	}
+	return f.home.Whole(c)
 }
 
 func (s *restoring) make(j job, dir NodeID, name string) error {

@@ -358,26 +358,38 @@ func (tx *Tx) Write(node NodeID, base Version, c NewContent) (Version, error) {
 		if err := checkText(tx.f.tree.Path(node), c.Text); err != nil {
 			return nil, err
 		}
-		// A text equal to the current one needs no event, whatever the base.
-		if now, err := tx.f.contentOf(n); n.Visible && err == nil && now.Object == nil && now.Text == c.Text {
-			return now.Version, nil
-		}
-	} else if n.Visible && n.Object != nil && fromTree(n.Object) == *c.Object {
-		return slices.Clone(n.Version), nil
+	}
+	// Content equal to the current one needs no event, whatever the base, unless that ends a
+	// version shown beside it.
+	if now, err := tx.f.contentOf(n); n.Visible && err == nil && sameContent(now, c) && !knowsBeside(n, base) {
+		return now.Version, nil
 	}
 	return tx.write(node, base, c)
+}
+
+// knowsBeside reports whether a version has seen one that is shown beside the file.
+func knowsBeside(n *tree.Info, v Version) bool {
+	return slices.ContainsFunc(n.Alts, func(a tree.Alt) bool { return containsAll(v, a.Version) })
+}
+
+func containsAll(v, all Version) bool {
+	return !slices.ContainsFunc(all, func(e EventID) bool { return !slices.Contains(v, e) })
 }
 
 func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
 	if c.Object != nil {
 		return tx.writeObject(node, base, *c.Object), nil
 	}
-	l, err := tx.f.lineageOf(node, base)
+	base, err := tx.asText(node, base, c.Text)
+	if err != nil {
+		return nil, err
+	}
+	l, goesOn, err := tx.f.lineageOf(node, base)
 	if err != nil {
 		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
 	}
 	var before string
-	if tx.f.continues(node, base, l) {
+	if goesOn && len(base) > 0 {
 		if before, err = tx.f.textAt(node, base); err != nil {
 			return nil, err
 		}
@@ -397,20 +409,30 @@ func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
 		rand.Read(ev.Nonce)
 	}
 	v, err := tx.writeText(node, base, ev, int64(len(c.Text)))
-	if err == nil {
+	if err == nil && goesOn {
 		tx.f.texts.adopt(l, c.Text)
 	}
 	return v, err
 }
 
-// continues reports whether an event with these parents builds on their text,
-// and does not begin a new one.
-func (f *Folder) continues(node NodeID, parents Version, l lineage) bool {
-	if len(parents) == 0 {
-		return false
+// asText makes a text of a version that was kept whole though it is one, and returns the version
+// that holds it: what is written next is a change of it, on every device that does the same, and
+// merges. Of anything else it returns the version itself.
+func (tx *Tx) asText(node NodeID, v Version, next string) (Version, error) {
+	if len(v) != 1 {
+		return v, nil
 	}
-	e, ok := f.tree.Event(node, parents[0])
-	return ok && e.Object == nil && e.Text == l
+	e, _ := tx.f.tree.Event(node, v[0])
+	if e.Object == nil {
+		return v, nil
+	}
+	was, ok, err := tx.f.home.TextOf(fromTree(e.Object))
+	if errors.Is(err, ErrNotHere) || err == nil && (!ok || was == "" || was == next) {
+		return v, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return tx.writeText(node, v, text.Event{Hunks: []text.Hunk{{{Ins: was}}}}, int64(len(was)))
 }
 
 func (tx *Tx) writeText(node NodeID, base Version, ev text.Event, size int64) (Version, error) {
@@ -524,8 +546,7 @@ func (tx *Tx) Splice(node NodeID, base Version, splices ...Splice) (Version, err
 	if n.Kind != File {
 		return nil, fail("write", path, ErrInvalid, errors.New("not a file"))
 	}
-	l, err := tx.f.lineageOf(node, base)
-	if err != nil || len(base) > 0 && !tx.f.continues(node, base, l) {
+	if _, goesOn, err := tx.f.lineageOf(node, base); err != nil || !goesOn {
 		return nil, fail("write", path, ErrInvalid, errors.New("the base is not a version of this text"))
 	}
 	before, err := tx.f.textAt(node, base)

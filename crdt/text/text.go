@@ -281,7 +281,20 @@ type Span struct {
 
 // Blame divides the current text by the events that inserted it. Where several events made an equal hunk, it is that of
 // the first that was added. It replays the whole history.
-func (d *Doc) Blame() []Span {
+func (d *Doc) Blame() []Span { return d.blame(d.engine.heads, d.Text()) }
+
+// BlameAt is Blame for a version. The error is ErrUnknownVersion where an event of it is not here.
+func (d *Doc) BlameAt(version []ID) ([]Span, error) {
+	text, err := d.At(version)
+	if err != nil {
+		return nil, err
+	}
+	v, _ := d.find(version)
+	return d.blame(v, text), nil
+}
+
+// blame divides the text of a version.
+func (d *Doc) blame(version []int32, text string) []Span {
 	g := d.engine
 	q := newSequence(d.name, -1, g.start)
 	author := []int32{0}
@@ -291,11 +304,12 @@ func (d *Doc) Blame() []Span {
 			author = append(author, int32(e))
 		}
 	}
-	text := d.Text()
+	s := q.seek(g.nodes, version)
 	var spans []Span
 	for _, l := range q.leaves {
-		for _, x := range l.spans {
-			if len(x.dels) > 0 {
+		for i := range l.spans {
+			x := &l.spans[i]
+			if !q.visible(s, x) {
 				continue
 			}
 			id := d.ids[author[x.change]]

@@ -104,6 +104,14 @@ func (d *daemon) diff(_ context.Context, r control.DiffRequest, _ func(string)) 
 			WithHint("sheaf log %s shows when there was", r.Path)
 	}
 	reply := control.DiffReply{Path: rel, From: from.name, To: to.name}
+	for _, s := range []*state{&from, &to} {
+		// What is kept whole may be a text all the same.
+		if c, err := d.home.Readable(s.content); err == nil {
+			s.content = c
+		} else if !errors.Is(err, crdt.ErrNotHere) {
+			return none, err
+		}
+	}
 	if from.content.Object != nil || to.content.Object != nil {
 		if a, b := from.content.Object, to.content.Object; a == nil || b == nil || a.Hash != b.Hash {
 			reply.Unified = "Binary files " + label("a", rel, from) + " and " + label("b", rel, to) + " differ\n"
