@@ -258,4 +258,3 @@ func unchanged(before, after string) map[int]int {
 }
 
 func begins(s string, at int) bool { return at == 0 || s[at-1] == '\n' }
-

@@ -101,7 +101,7 @@ func (f *Folder) entryInfo(e tree.Dirent) (Info, error) {
 		alt.Object = ev.Object
 	}
 	i, err := f.infoOf(&alt, e.Name)
-	i.Alt = true
+	i.Alt, i.Beside = true, false
 	i.Mode &^= 0o222
 	return i, err
 }
@@ -109,7 +109,7 @@ func (f *Folder) entryInfo(e tree.Dirent) (Info, error) {
 func (f *Folder) infoOf(n *tree.Info, name string) (Info, error) {
 	i := Info{
 		Node: n.Node, Kind: n.Kind, Parent: n.Parent, Name: name, Mode: n.Mode,
-		Mtime: time.Unix(0, n.Mtime), MtimeSet: n.MtimeSet, Target: n.Target, Version: n.Version, Dirs: n.Dirs,
+		Mtime: time.Unix(0, n.Mtime), MtimeSet: n.MtimeSet, Target: n.Target, Version: n.Version, Dirs: n.Dirs, Beside: len(n.Alts) > 0,
 	}
 	if n.Node == Root && n.Mtime == 0 {
 		i.Mtime = time.Unix(0, f.began)

@@ -62,6 +62,7 @@ type Info struct {
 	Object  *Object // nil for a text
 	Dirs    int     // how many directories a directory shows
 	Alt     bool    // a version shown beside the one under the name: read only
+	Beside  bool    // versions are shown beside this one
 
 	MtimeSet bool // a program set Mtime; else it is when the content came into the folder here
 }

@@ -21,6 +21,7 @@ var (
 	replaced = note{"replaced", "written anew by a program that had not read it; the old text is in its history"}
 	guessed  = note{"guessed", "written by a program that had not read it, and taken for a change of an older version: what came since was kept, so look whether that is right"}
 	emptied  = note{"emptied", "emptied by a program; the old text is in its history"}
+	resolved = note{"resolved", "saved by a program that had also read a version shown beside it, which is in its history now"}
 	cutShort = note{"cut-short", "the program that wrote it was killed before it was done; the old text is in its history"}
 )
 
@@ -49,6 +50,26 @@ func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base
 		b.version = now.Version
 	}
 	return b
+}
+
+// knownBeside is what is shown beside the file and the writer of a session had read, as a
+// program that makes one of two does. What it saves takes the place of both.
+func (fs *filesystem) knownBeside(node crdt.NodeID, s *session) (known crdt.Version) {
+	info, err := fs.folder.Get(node)
+	if err != nil || !info.Beside {
+		return nil
+	}
+	fs.resolver.flush()
+	w := s.writer.wait()
+	if w == nil {
+		return nil
+	}
+	for _, v := range fs.reads.besides(w.process, node, s.begun) {
+		if _, err := fs.folder.GetAt(node, v); err == nil {
+			known = append(known, v...)
+		}
+	}
+	return known
 }
 
 func (fs *filesystem) hadRead(node crdt.NodeID, s *session, c crdt.NewContent) base {

@@ -113,7 +113,8 @@ func TestRenameVersionBeside(t *testing.T) {
 // What another device does about a version beside a file leaves the file's programs alone.
 func TestResolvedElsewhere(t *testing.T) {
 	here, far, beside := twoPictures(t)
-	here.read("pic.png")
+	// After its own save a device is shown another's version a moment later.
+	eventually(t, "what stands under the name is shown", func() bool { return here.read("pic.png") == here.text("pic.png") })
 	info, err := far.f.Resolve(beside)
 	if err != nil {
 		t.Fatal(err)

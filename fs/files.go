@@ -153,6 +153,8 @@ func (fs *filesystem) given(n *inode, h *handle) {
 		h.wrote = nil
 	}
 	if n.alt != nil {
+		c, node, at := h.by, n.node, time.Now()
+		fs.resolver.see(c.tid, false, func(*caller) { fs.reads.beside(c, node, version, at) })
 		return
 	}
 	if s := n.sess; s != nil && s.dirty {

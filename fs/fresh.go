@@ -65,7 +65,7 @@ func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
 	for _, in := range list {
 		in.mu.Lock()
 		if s := in.sess; s != nil && !in.bound && !in.gone && s.stored == nil {
-			if _, err := fs.content(in, s); err != nil {
+			if _, err := fs.content(in, s, fs.inodeWhole(in)); err != nil {
 				failed[in] = err
 			}
 		}
@@ -109,7 +109,7 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 		c := crdt.NewContent{Text: in.text, Object: in.object.Object}
 		if in.sess != nil {
 			var err error
-			if c, err = fs.content(in, in.sess); err != nil {
+			if c, err = fs.content(in, in.sess, fs.inodeWhole(in)); err != nil {
 				failed[in] = err
 				in.mu.Unlock()
 				continue

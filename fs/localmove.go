@@ -488,7 +488,7 @@ func (fs *filesystem) bringInDir(path string, dst, to *inode, newName string) er
 		return err
 	}
 	b := bringer{fs: fs, contents: map[string]crdt.NewContent{}}
-	if err := b.read(path); err != nil {
+	if err := b.read(path, fs.spotOf(to.node).under(newName)); err != nil {
 		return err
 	}
 	err := fs.update(func(tx *crdt.Tx) error {
@@ -568,18 +568,23 @@ type kept struct {
 	name string
 }
 
-func (b *bringer) read(path string) error {
+// read reads what is below path and is to go to a place.
+func (b *bringer) read(path string, s spot) error {
 	return filepath.WalkDir(path, func(p string, e os.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		b.contents[p], err = b.fs.contentOf(p)
+		to := s
+		for name := range strings.SplitSeq(strings.TrimPrefix(p, path+"/"), "/") {
+			to = to.under(name)
+		}
+		b.contents[p], err = b.fs.contentOf(p, b.fs.keepsWhole(to))
 		return err
 	})
 }
 
 // contentOf reads a real file as the folder takes it.
-func (fs *filesystem) contentOf(path string) (crdt.NewContent, error) {
+func (fs *filesystem) contentOf(path string, whole bool) (crdt.NewContent, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return crdt.NewContent{}, err
@@ -589,7 +594,7 @@ func (fs *filesystem) contentOf(path string) (crdt.NewContent, error) {
 	if err != nil {
 		return crdt.NewContent{}, err
 	}
-	if st.Size() <= crdt.MaxText {
+	if st.Size() <= crdt.MaxText && !whole {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return crdt.NewContent{}, err

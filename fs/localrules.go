@@ -299,13 +299,13 @@ func (fs *filesystem) keepRules(dir crdt.NodeID, f *ruleFile, text string, v crd
 	f.rules, f.version, f.known = rules, v, v != nil
 	fs.rules.mu.Unlock()
 	if cut {
-		fs.later(0, func() { fs.noteCut(dir) })
+		fs.later(0, func() { fs.noteCut(dir, ignoreName) })
 	}
 	return rules
 }
 
-func (fs *filesystem) noteCut(dir crdt.NodeID) {
-	path := join(fs.folder.Path(dir), ignoreName)
+func (fs *filesystem) noteCut(dir crdt.NodeID, name string) {
+	path := join(fs.folder.Path(dir), name)
 	err := fs.update(func(tx *crdt.Tx) error {
 		tx.Note("limit", path, fmt.Sprintf("only its first %d patterns, in at most %d bytes, are followed", ignore.MaxPatterns, ignore.MaxBytes))
 		return nil

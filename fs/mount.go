@@ -78,6 +78,7 @@ type filesystem struct {
 	pasts        *pasts
 	locals       *localIndex
 	rules        ruleSet
+	attributes   attributeFiles
 	sizes        sizes
 	git          gitWork
 	turns        *turns

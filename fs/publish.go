@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,7 +44,7 @@ func (fs *filesystem) publish(in *inode) error {
 	if s.Appended {
 		return fs.publishAppend(in, s)
 	}
-	c, err := fs.content(in, s)
+	c, err := fs.content(in, s, fs.inodeWhole(in))
 	if err != nil || in.sess != s {
 		return err
 	}
@@ -63,10 +64,17 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 	if err != nil && !removed && !errors.Is(err, crdt.ErrNotHere) {
 		return nil, err
 	}
-	if err == nil && same(current, c) {
+	beside := fs.knownBeside(node, s)
+	if err == nil && same(current, c) && beside == nil {
 		return current.Version, nil
 	}
 	b := fs.base(node, s, c)
+	if beside != nil {
+		b.version = append(slices.Clone(b.version), beside...)
+		if b.note == (note{}) {
+			b.note = resolved
+		}
+	}
 	o := &origin{fs: fs, blind: b.note == replaced}
 	if fs.asksAnew(node, s) {
 		b, o.blind = base{version: s.Base}, true
@@ -215,14 +223,14 @@ func appendedBytes(f *crdt.Folder, name string) (int, error) {
 }
 
 // content makes the session's bytes what the folder takes: a text, or an
-// object in the home's store. The caller holds in.mu, which is let go while an
-// object is stored; writers wait for that.
-func (fs *filesystem) content(in *inode, s *session) (crdt.NewContent, error) {
+// object in the home's store, as a text is too that is kept whole. The caller
+// holds in.mu, which is let go while an object is stored; writers wait for that.
+func (fs *filesystem) content(in *inode, s *session, whole bool) (crdt.NewContent, error) {
 	in.settled(s)
 	if s.stored != nil {
-		return crdt.NewContent{Object: s.stored}, nil
+		return fs.as(crdt.NewContent{Object: s.stored}, whole)
 	}
-	if s.size <= crdt.MaxText {
+	if s.size <= crdt.MaxText && (!whole || s.size == 0) {
 		var b strings.Builder
 		b.Grow(int(s.size))
 		buf := make([]byte, min(s.size, 1<<20))
@@ -332,7 +340,7 @@ func (fs *filesystem) look(in *inode, s *session) {
 	case in.writers > 0 && emptied, in.active > 0 && s.Object:
 		wait = quiet
 	case wait > 0:
-	case in.writers > 0 && !s.Appended && !s.textSoFar():
+	case in.writers > 0 && !s.Appended && (!s.textSoFar() || fs.inodeWhole(in)):
 		wait = quiet
 	case !in.bound:
 		s.closed = true

@@ -14,6 +14,7 @@ type reading struct {
 	group   int
 	version crdt.Version
 	saved   bool // its own save: what it read before does not matter any more
+	beside  bool // it is of a version shown beside the file
 	at      time.Time
 
 	// Of a save:
@@ -49,6 +50,11 @@ func (t *readTable) read(c *caller, node crdt.NodeID, v crdt.Version, at time.Ti
 	t.add(node, reading{process: c.process, group: c.group, version: v, at: at})
 }
 
+// beside records that a process was given a version that is shown beside the file.
+func (t *readTable) beside(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
+	t.add(node, reading{process: c.process, group: c.group, version: v, beside: true, at: at})
+}
+
 // saved records that a process left a version.
 func (t *readTable) saved(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
 	t.add(node, reading{process: c.process, group: c.group, version: v, saved: true, at: at, ancestors: c.ancestors})
@@ -66,7 +72,7 @@ func (t *readTable) add(node crdt.NodeID, r reading) {
 			return false
 		}
 		r.informed = r.informed || r.saved && (!o.saved || o.informed)
-		return r.saved || o.version.Equal(r.version) && !o.saved
+		return r.saved || o.version.Equal(r.version) && !o.saved && o.beside == r.beside
 	})
 	list = append(list, r)
 	if len(list) > readsPerNode {
@@ -146,8 +152,20 @@ func (t *readTable) pick(node crdt.NodeID, want func(reading) bool) (out []readi
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range t.nodes[node] {
-		if want(r) {
+		if !r.beside && want(r) {
 			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// besides lists the versions shown beside a file that a process was given.
+func (t *readTable) besides(p process, node crdt.NodeID, until time.Time) (out []crdt.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.nodes[node] {
+		if r.beside && r.process == p && !r.at.After(until) {
+			out = append(out, r.version)
 		}
 	}
 	return out

@@ -112,7 +112,7 @@ func (fs *filesystem) recover(r record) error {
 	case r.Truncated && !r.Synced:
 		return fs.setAside(s, "the program that was writing this file was cut short; the file itself is unchanged")
 	}
-	c, err := fs.content(nil, s)
+	c, err := fs.content(nil, s, fs.nodeWhole(r.Node))
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (fs *filesystem) recoverNew(s *session) error {
 	if s.size == 0 {
 		return nil
 	}
-	c, err := fs.content(nil, s)
+	c, err := fs.content(nil, s, fs.keepsWhole(fs.spotOf(s.Parent).under(s.Name)))
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 		return fuse.EPERM
 	}
 	who := fs.resolver.see(in.Pid, true, nil)
-	fs.prepare(in.NodeId, oldName)
+	fs.prepare(in.NodeId, oldName, in.Newdir, newName)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	from, st := fs.directory(in.NodeId)
@@ -91,21 +91,23 @@ func (fs *filesystem) Rename(cancel <-chan struct{}, in *fuse.RenameIn, oldName,
 }
 
 // prepare stores the bytes of a file that is to be renamed, if they are an object
-// to be, before the names are locked.
-func (fs *filesystem) prepare(dir uint64, name string) {
+// to be under the new name, before the names are locked.
+func (fs *filesystem) prepare(dir uint64, name string, newDir uint64, newName string) {
 	var in *inode
 	fs.mu.RLock()
 	if d := fs.inodes[dir]; d != nil {
 		in = fs.over[at(d, name)]
 	}
+	to := fs.inodes[newDir]
 	fs.mu.RUnlock()
-	if in == nil {
+	if in == nil || to == nil {
 		return
 	}
+	whole := fs.keepsWhole(fs.spotOf(to.node).under(newName))
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.sess != nil && in.sess.closed {
-		if _, err := fs.content(in, in.sess); err != nil {
+		if _, err := fs.content(in, in.sess, whole); err != nil {
 			fs.log.Warn("store a file to be renamed", "name", name, "err", err) // the rename tries again
 		}
 	}
@@ -263,7 +265,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	if err := fs.load(src); err != nil {
 		return err
 	}
-	writer := src.writer
+	writer, whole := src.writer, fs.nodeWhole(node)
 	c := crdt.NewContent{Text: src.text, Object: src.object.Object}
 	now := time.Now()
 	s := &session{writer: writer, begun: now, mtime: src.mtime, record: record{Base: shown, Truncated: true, Path: fs.folder.Path(node)}}
@@ -283,7 +285,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 			}
 		}
 		var err error
-		if c, err = fs.content(src, open); err != nil {
+		if c, err = fs.content(src, open, whole); err != nil {
 			return err
 		}
 		if s.writer, s.mtime = open.writer, open.mtime; src.sess == open {
@@ -294,6 +296,10 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	}
 	if s.writer == nil {
 		s.writer = who
+	}
+	c, err := fs.as(c, whole)
+	if err != nil {
+		return err
 	}
 	v, err := fs.write(node, s, c)
 	if err != nil {

@@ -74,13 +74,14 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 		}
 		return s, nil
 	}
-	if h == appended && (in.object.Object != nil || !in.bound) {
+	object := in.object.Object != nil || fs.inodeWhole(in)
+	if h == appended && (object || !in.bound) {
 		h = whole
 	}
 	now := time.Now()
 	s := &session{fd: -1, readOnly: -1, writer: who, begun: now, since: now, last: now, mtime: in.mtime}
 	s.record = record{
-		ID: fs.journal.number(), Kind: sessionRecord, Node: in.node, Base: in.version, Object: in.object.Object != nil,
+		ID: fs.journal.number(), Kind: sessionRecord, Node: in.node, Base: in.version, Object: object,
 		Truncated: h == truncate, Appended: h == appended,
 	}
 	if in.bound {

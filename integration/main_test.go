@@ -145,6 +145,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestGitInside", "fs-git-in-pieces", "entries"},
 	{"TestDiverged", "peer-no-digests", "b is not known to have diverged"},
 	{"TestAutomerge", "text-order", "it is not the text that Automerge makes of its changes"},
+	{"TestWhole", "fs-merge-everything", "is mixed"},
 	{"TestBadInput", "kv-start-empty", "up over a damaged database"},
 }
 

@@ -53,8 +53,13 @@ func parseLine(s string) (p pattern, ok bool) {
 	if strings.HasPrefix(s, "#") {
 		return p, false
 	}
-	s = trimSpaces(s)
-	s, p.negated = strings.CutPrefix(s, "!")
+	s, negated := strings.CutPrefix(trimSpaces(s), "!")
+	p, ok = parsePattern(s)
+	p.negated = negated
+	return p, ok
+}
+
+func parsePattern(s string) (p pattern, ok bool) {
 	s, p.dirOnly = strings.CutSuffix(s, "/")
 	p.basename = !strings.Contains(s, "/")
 	if s = strings.TrimPrefix(s, "/"); s == "" {
@@ -81,21 +86,34 @@ func trimSpaces(s string) string {
 	return s[:end]
 }
 
+// Pattern is one pattern by itself, as files of other syntaxes have them.
+type Pattern struct{ p pattern }
+
+// ParsePattern reads a pattern that is not negated. It reports false for one that matches nothing.
+func ParsePattern(s string) (p Pattern, ok bool) {
+	p.p, ok = parsePattern(s)
+	return p, ok
+}
+
+// Match tells whether the pattern matches a path, which is relative to its file's directory.
+func (p Pattern) Match(path string, dir bool) bool { return p.p.match(path, dir) }
+
+func (p *pattern) match(path string, dir bool) bool {
+	if p.dirOnly && !dir {
+		return false
+	}
+	if p.basename {
+		path = path[strings.LastIndexByte(path, '/')+1:]
+	}
+	return match(p.steps, path)
+}
+
 // Match tells whether the last pattern that matches path excludes it, and whether there is
 // one. path is relative to the file's directory; dir tells that it is a directory. That a
 // directory above it may be excluded is the caller's to know.
 func (r Rules) Match(path string, dir bool) (excluded, matched bool) {
-	base := path[strings.LastIndexByte(path, '/')+1:]
 	for i := len(r.patterns) - 1; i >= 0; i-- {
-		p := &r.patterns[i]
-		if p.dirOnly && !dir {
-			continue
-		}
-		s := path
-		if p.basename {
-			s = base
-		}
-		if match(p.steps, s) {
+		if p := &r.patterns[i]; p.match(path, dir) {
 			return !p.negated, true
 		}
 	}

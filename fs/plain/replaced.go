@@ -41,6 +41,9 @@ func (d *Dir) lastLook(late []replaced) error {
 	return nil
 }
 
+// nodeWhole tells whether a file of the folder is kept whole.
+func (d *Dir) nodeWhole(node crdt.NodeID) bool { return d.rules.Whole(d.folder.Path(node)) }
+
 func (d *Dir) rescue(r replaced) error {
 	f, err := openQuietly(r.path)
 	if err != nil {
@@ -51,7 +54,7 @@ func (d *Dir) rescue(r replaced) error {
 	if err != nil {
 		return nil
 	}
-	c, err := d.content(f, st, nil)
+	c, err := d.content(f, st, nil, d.nodeWhole(r.node))
 	if err != nil || c.Object == nil && c.Text == "" {
 		return err
 	}

@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/fs"
+	"github.com/sheaf-fs/sheaf/fs/attributes"
 	"github.com/sheaf-fs/sheaf/fs/ignore"
 )
 
@@ -23,17 +25,25 @@ type ruleFile struct {
 	rules ignore.Rules
 }
 
-// Rules decide what of a directory on the disk stays on this device. They read the
-// .sheafignore files in it as they are asked. They may not be used by several goroutines.
+// attributeFile is one .gitattributes as it was last read.
+type attributeFile struct {
+	stat stat
+	file attributes.File
+}
+
+// Rules decide what of a directory on the disk stays on this device, and what is kept whole. They
+// read the .sheafignore and .gitattributes files in it as they are asked. They may not be used by
+// several goroutines.
 type Rules struct {
-	root  string
-	own   ignore.Rules // of this device
-	files map[string]*ruleFile
+	root       string
+	own        ignore.Rules // of this device
+	files      map[string]*ruleFile
+	attributes map[string]*attributeFile
 }
 
 // NewRules makes the rules of a directory, with those of this device (gitignore's syntax).
 func NewRules(root, own string) *Rules {
-	return &Rules{root: root, own: ignore.Parse(own), files: map[string]*ruleFile{}}
+	return &Rules{root: root, own: ignore.Parse(own), files: map[string]*ruleFile{}, attributes: map[string]*attributeFile{}}
 }
 
 func (r *Rules) abs(rel string) string { return filepath.Join(r.root, filepath.FromSlash(rel)) }
@@ -80,6 +90,37 @@ func (r *Rules) rulesIn(dir string) ignore.Rules {
 	f := &ruleFile{st, ignore.Parse(string(b))}
 	r.files[dir] = f
 	return f.rules
+}
+
+// Whole tells whether the file at a path is kept whole.
+func (r *Rules) Whole(at string) bool {
+	return attributes.Whole(at, func(n int) attributes.File {
+		dir := at
+		for range strings.Count(at, "/") + 1 - n {
+			dir = path.Dir("/" + dir)[1:]
+		}
+		return r.attributesIn(dir)
+	})
+}
+
+// attributesIn reads a directory's .gitattributes.
+func (r *Rules) attributesIn(dir string) attributes.File {
+	at := r.abs(path.Join(dir, attributes.Name))
+	st, err := lstat(at)
+	if kind, ok := st.kind(); err != nil || !ok || kind != crdt.File {
+		delete(r.attributes, dir)
+		return attributes.File{}
+	}
+	if f := r.attributes[dir]; f != nil && f.stat.same(st) {
+		return f.file
+	}
+	b, err := os.ReadFile(at)
+	if err != nil {
+		return attributes.File{}
+	}
+	f := &attributeFile{st, attributes.Parse(string(b))}
+	r.attributes[dir] = f
+	return f.file
 }
 
 // remade reports whether a directory's content can be made again, by proof of

@@ -299,7 +299,7 @@ func (d *Dir) read(rel string, e *entry) (c *crdt.NewContent, st stat, ok bool) 
 		return nil, st, false
 	}
 	delete(d.since, rel)
-	c, err = d.content(f, st, e)
+	c, err = d.content(f, st, e, d.rules.Whole(rel))
 	if err != nil {
 		d.warn(rel, "cannot be read", err)
 		d.later(path.Dir("/" + rel)[1:], path.Base(rel))
@@ -328,8 +328,9 @@ func (d *Dir) wait(rel string, st stat) bool {
 	return now.Sub(time.Unix(0, st.Mtime)) < quiet && now.Sub(since) < atLatest
 }
 
-// content reads an open file; nil where the entry is of that content.
-func (d *Dir) content(f *os.File, st stat, e *entry) (*crdt.NewContent, error) {
+// content reads an open file; nil where the entry is of that content, also where
+// it is kept in another form now.
+func (d *Dir) content(f *os.File, st stat, e *entry, whole bool) (*crdt.NewContent, error) {
 	if st.Size <= crdt.MaxText {
 		b, err := io.ReadAll(io.LimitReader(f, crdt.MaxText+1))
 		if err != nil {
@@ -338,12 +339,20 @@ func (d *Dir) content(f *os.File, st stat, e *entry) (*crdt.NewContent, error) {
 		if len(b) <= crdt.MaxText && crdt.IsText(b) {
 			s := string(b)
 			for _, v := range e.versions() {
-				if was, err := d.folder.ContentAt(e.Node, v); err == nil && was.Object == nil && was.Text == s {
+				was, err := d.folder.ContentAt(e.Node, v)
+				if err == nil {
+					was, err = d.home.Readable(was)
+				}
+				if err == nil && was.Object == nil && was.Text == s {
 					e.Version, e.Next = v, nil
 					return nil, nil
 				}
 			}
-			return &crdt.NewContent{Text: s}, nil
+			c := crdt.NewContent{Text: s}
+			if whole {
+				c, err = d.home.Whole(c)
+			}
+			return &c, err
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return nil, err

@@ -158,7 +158,8 @@ type Status struct {
 			Files int
 			Bytes int64
 		}
-		Heads []struct{ Path, Device, Head string }
+		Beside []string
+		Heads  []struct{ Path, Device, Head string }
 	}
 }
 

@@ -234,7 +234,7 @@ func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
 
 func (im *importer) file(rel string, fi iofs.FileInfo) error {
 	path := filepath.Join(im.root, rel)
-	c, size, err := im.content(path)
+	c, size, err := im.content(path, im.stay.Whole(filepath.ToSlash(rel)))
 	if err != nil {
 		return err
 	}
@@ -260,8 +260,8 @@ func (im *importer) file(rel string, fi iofs.FileInfo) error {
 	return nil
 }
 
-// content reads a file: a text where it is one, else an object in the home.
-func (im *importer) content(path string) (c crdt.NewContent, size int64, err error) {
+// content reads a file: a text where it is one, else, or where it is kept whole, an object in the home.
+func (im *importer) content(path string, whole bool) (c crdt.NewContent, size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return c, 0, err
@@ -270,7 +270,7 @@ func (im *importer) content(path string) (c crdt.NewContent, size int64, err err
 	if im.buf, err = readText(f, im.buf); err != nil {
 		return c, 0, err
 	}
-	if text.IsText(im.buf) {
+	if text.IsText(im.buf) && (!whole || len(im.buf) == 0) {
 		return crdt.NewContent{Text: string(im.buf)}, int64(len(im.buf)), nil
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
