@@ -22,6 +22,7 @@ type inode struct {
 	// Under filesystem.mu.
 	lookups uint64
 	handles int
+	listed  uint64 // of a directory: namesNow of the listing that the kernel keeps, 0 if it keeps none
 
 	// Read under filesystem.mu or mu, written under both.
 	node    crdt.NodeID

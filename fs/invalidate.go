@@ -97,6 +97,9 @@ func (fs *filesystem) later(d time.Duration, f func()) { fs.queue.later(d, f) }
 // kernel knows, but for names that other names' changes brought.
 func (fs *filesystem) notice(n crdt.Notice) {
 	fs.turned(n)
+	if slices.ContainsFunc(n.Changes, func(c crdt.Change) bool { return c.What&crdt.PlaceChanged != 0 }) {
+		fs.renamed.Add(1)
+	}
 	if o, ok := n.Origin.(*origin); ok && o.fs == fs {
 		n.Changes = slices.DeleteFunc(slices.Clone(n.Changes), func(c crdt.Change) bool {
 			return c.What&crdt.PlaceChanged == 0 || !c.Before.Visible || !c.After.Visible || slices.Contains(o.moved, c.Node)

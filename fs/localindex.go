@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -19,6 +20,8 @@ type localIndex struct {
 	total int
 	tags  map[crdt.NodeID]bool // directories that say of themselves that they can be made again
 	sides int                  // names beside a database
+
+	changes atomic.Uint64 // counts names that came and went, after they did
 }
 
 // localName is one of them.
@@ -74,6 +77,7 @@ func (x *localIndex) stat(root string, dir crdt.NodeID, name string, writer *cal
 		x.count(name, 1)
 	}
 	m[name] = &localName{mode: st.Mode & syscall.S_IFMT, ino: st.Ino | localBit, writer: writer}
+	x.changes.Add(1)
 	if isTag(name) {
 		x.tags[dir] = true
 	}
@@ -99,6 +103,7 @@ func (x *localIndex) drop(dir crdt.NodeID, name string) {
 	if delete(m, name); len(m) == 0 {
 		delete(x.dirs, dir)
 	}
+	x.changes.Add(1)
 	if isTag(name) && m[cacheTag] == nil && m[venvTag] == nil {
 		delete(x.tags, dir)
 	}

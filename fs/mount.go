@@ -82,6 +82,7 @@ type filesystem struct {
 	sizes        sizes
 	git          gitWork
 	turns        *turns
+	renamed      atomic.Uint64 // counts names that came, went or changed, after they did
 
 	mu         sync.RWMutex
 	root       *inode

@@ -1,6 +1,9 @@
 package fs
 
 import (
+	"cmp"
+	"hash/fnv"
+	"slices"
 	"sort"
 	"syscall"
 	"time"
@@ -48,6 +51,7 @@ func (fs *filesystem) put(in *inode, dir *inode, name string) {
 		fs.overIn[dir.node] = map[string]*inode{}
 	}
 	fs.overIn[dir.node][name] = in
+	fs.renamed.Add(1)
 }
 
 // hide takes back put. The caller holds filesystem.mu and in.mu.
@@ -63,6 +67,7 @@ func (fs *filesystem) hide(in *inode) {
 				delete(fs.overIn, p.dir)
 			}
 		}
+		fs.renamed.Add(1)
 	}
 	in.parent, in.name = nil, ""
 }
@@ -153,6 +158,8 @@ type dirent struct {
 	in   *inode // instead of info
 
 	local localName // instead of both
+
+	cookie uint64 // where a listing goes on after it
 }
 
 // list is what a directory shows. The caller holds filesystem.mu for reading.
@@ -172,7 +179,6 @@ func (fs *filesystem) list(dir *inode) ([]dirent, error) {
 		for name, in := range extra {
 			out = append(out, dirent{name: name, in: in})
 		}
-		sort.Slice(out, func(a, b int) bool { return out[a].name < out[b].name })
 	}
 	return out, nil
 }
@@ -189,8 +195,15 @@ func (fs *filesystem) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse
 		return fuse.ENOENT
 	}
 	out.Fh = fs.open(&handle{in: dir, flags: in.Flags})
+	out.OpenFlags |= fuse.FOPEN_CACHE_DIR
+	if dir.listed == fs.namesNow() {
+		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
+	}
 	return fuse.OK
 }
+
+// namesNow counts changes of what listings show. It is never 0.
+func (fs *filesystem) namesNow() uint64 { return 1 + fs.renamed.Load() + fs.locals.changes.Load() }
 
 // ReadDir implements fuse.RawFileSystem.
 func (fs *filesystem) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
@@ -248,6 +261,9 @@ func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *
 // readDir lists from the snapshot that was taken at offset 0, so that every
 // name that stays is seen once. add is told whether the snapshot was taken just now,
 // under the lock that is held: then it is also what the names stand for.
+//
+// The kernel keeps a listing for who opens the directory later, until a name changes
+// anywhere: OpenDir compares.
 func (fs *filesystem) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, d dirent, fresh bool) bool) fuse.Status {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -258,20 +274,24 @@ func (fs *filesystem) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, d diren
 	if h.in.gone {
 		return fuse.OK
 	}
+	now := fs.namesNow() // before the listing is made, which may then be newer
 	fresh := in.Offset == 0 || h.list == nil
 	if fresh {
 		list, err := fs.list(h.in)
 		if err != nil {
 			return status(err)
 		}
-		h.list = append([]dirent{{name: "."}, {name: ".."}}, list...)
 		for name, n := range fs.locals.list(h.in.node) {
-			h.list = append(h.list, dirent{name: name, local: n})
+			list = append(list, dirent{name: name, local: n})
 		}
+		h.list, h.listed = inOrder(list), now
 	}
-	for i := in.Offset; i < uint64(len(h.list)); i++ {
-		d := h.list[i]
-		e := fuse.DirEntry{Name: d.name, Off: i + 1, Mode: syscall.S_IFDIR, Ino: h.in.ino}
+	if h.in.listed = h.listed; h.listed != now {
+		h.in.listed = 0 // the kernel may put the rest of an old listing behind a new one's beginning
+	}
+	from := sort.Search(len(h.list), func(i int) bool { return h.list[i].cookie > in.Offset })
+	for _, d := range h.list[from:] {
+		e := fuse.DirEntry{Name: d.name, Off: d.cookie, Mode: syscall.S_IFDIR, Ino: h.in.ino}
 		if d.local.mode != 0 {
 			e.Mode, e.Ino = d.local.mode, d.local.ino
 		} else if d.name != "." && d.name != ".." {
@@ -282,6 +302,26 @@ func (fs *filesystem) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, d diren
 		}
 	}
 	return fuse.OK
+}
+
+// inOrder adds the two names that every directory has and brings a listing into the
+// order of numbers that depend on the names alone: who got its beginning from the kernel's
+// cache goes on where that ended, whatever came or went meanwhile.
+func inOrder(list []dirent) []dirent {
+	h := fnv.New64a()
+	for i := range list {
+		h.Reset()
+		h.Write([]byte(list[i].name))
+		list[i].cookie = h.Sum64()>>2 + 3
+	}
+	list = append(list, dirent{name: ".", cookie: 1}, dirent{name: "..", cookie: 2})
+	slices.SortFunc(list, func(a, b dirent) int {
+		return cmp.Or(cmp.Compare(a.cookie, b.cookie), cmp.Compare(a.name, b.name))
+	})
+	for i := range list[1:] {
+		list[i+1].cookie = max(list[i+1].cookie, list[i].cookie+1)
+	}
+	return list
 }
 
 // direntMode is the type and number of what a listing names. The caller holds filesystem.mu.

@@ -42,6 +42,7 @@ func (fs *filesystem) postpone(in, dir *inode, name string, to *inode, as string
 		return err
 	}
 	fs.waits[at(dir, name)] = w
+	fs.renamed.Add(1)
 	in.mu.Lock()
 	if to != nil {
 		fs.put(in, to, as)
@@ -120,6 +121,7 @@ func (fs *filesystem) settle(list []*waiting) error {
 		ids[i] = w.id
 		delete(fs.waits, at(w.dir, w.name))
 	}
+	fs.renamed.Add(1)
 	if err := fs.journal.dropAll(ids); err != nil {
 		fs.log.Error("end waits", "err", err)
 	}
@@ -141,6 +143,7 @@ func (fs *filesystem) settle(list []*waiting) error {
 // filesystem.mu.
 func (fs *filesystem) forgetWait(w *waiting) {
 	delete(fs.waits, at(w.dir, w.name))
+	fs.renamed.Add(1)
 	if err := fs.journal.drop(w.id); err != nil {
 		fs.log.Error("end a wait", "name", w.name, "err", err)
 	}
