@@ -66,6 +66,7 @@ func (fs *filesystem) bind(in *inode, node crdt.NodeID) {
 	in.node, in.bound = node, true
 	in.parent, in.name = nil, ""
 	fs.nodes[key(node, nil)] = in
+	fs.keepNumber(in)
 	if err := fs.keepOwner(in); err != nil {
 		fs.log.Error("keep the owner of a file", "path", fs.folder.Path(node), "err", err)
 	}
@@ -111,14 +112,10 @@ func (fs *filesystem) add(in *inode) *inode {
 	fs.inodes[in.id] = in
 	in.object.fd = -1
 	if in.ino == 0 {
-		in.ino = provisionalBit | in.id
+		in.ino = newNumber()
 	}
 	return in
 }
-
-// provisionalBit marks inode numbers of files that were made in this mount:
-// their node's number is not known before their content is.
-const provisionalBit = 1 << 62
 
 // inodeFor finds or makes the inode of a node. The caller holds filesystem.mu.
 func (fs *filesystem) inodeFor(info crdt.Info) *inode {
@@ -130,13 +127,13 @@ func (fs *filesystem) inodeFor(info crdt.Info) *inode {
 	if in := fs.nodes[k]; in != nil {
 		return in
 	}
-	in := fs.add(&inode{kind: info.Kind, alt: alt, node: info.Node, bound: true, ino: fs.inoFor(info.Node, alt)})
+	in := fs.add(&inode{kind: info.Kind, alt: alt, node: info.Node, bound: true, ino: fs.number(info.Node, alt)})
 	fs.loadOwner(in)
 	fs.nodes[k] = in
 	return in
 }
 
-// inoFor is the inode number of a node: the same after a restart.
+// inoFor is the inode number of a node that had none before, the same after a restart.
 func (fs *filesystem) inoFor(node crdt.NodeID, alt crdt.Version) uint64 {
 	if node == crdt.Root {
 		return fuse.FUSE_ROOT_ID
@@ -145,7 +142,7 @@ func (fs *filesystem) inoFor(node crdt.NodeID, alt crdt.Version) uint64 {
 	if len(alt) > 0 {
 		n ^= binary.BigEndian.Uint64(alt[0][:8])
 	}
-	if n &^= provisionalBit | localBit; n < 1024 {
+	if n &^= madeBit | localBit; n < 1024 {
 		n += 1024
 	}
 	return n

@@ -96,6 +96,7 @@ type filesystem struct {
 	crossed    map[uint64]struct{}   // the loopback's numbers of what went into the folder
 	handles    map[uint64]*handle
 	lastID     uint64
+	numbers    numbers
 	lastHandle uint64
 
 	ripeMu   sync.Mutex
@@ -196,6 +197,9 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	fs.root = fs.add(&inode{kind: crdt.Dir, node: crdt.Root, bound: true, ino: fuse.FUSE_ROOT_ID})
 	fs.loadOwner(fs.root)
 	fs.nodes[key(crdt.Root, nil)] = fs.root
+	if err := fs.loadNumbers(); err != nil {
+		return nil, err
+	}
 	fs.showRemains()
 	fs.loadSpecial()
 	return fs, fs.goOn()
@@ -347,6 +351,7 @@ func (fs *filesystem) close() {
 		fs.cancel()
 	}
 	fs.queue.close()
+	fs.saveNumbers()
 	fs.pasts.close()
 	fs.resolver.close()
 	fs.mu.Lock()

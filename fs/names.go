@@ -337,7 +337,7 @@ func (fs *filesystem) direntMode(d dirent) (mode uint32, ino uint64) {
 		if in := fs.nodes[key(d.info.Node, alt)]; in != nil {
 			ino = in.ino
 		} else {
-			ino = fs.inoFor(d.info.Node, alt)
+			ino = fs.number(d.info.Node, alt)
 		}
 	}
 	switch kind {
