@@ -55,12 +55,17 @@ func DecodeGrant(b []byte) (Grant, error) {
 
 var (
 	encMode = must(cbor.CoreDetEncOptions().EncMode())
-	decMode = must(cbor.DecOptions{
+	decMode = must(decOptions(1 << 20).DecMode()) // what this home wrote itself, and grants
+	opsMode = must(decOptions(MaxOps).DecMode())  // payloads of entries
+)
+
+func decOptions(elements int) cbor.DecOptions {
+	return cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField, UTF8: cbor.UTF8RejectInvalid,
-		MaxArrayElements: 1 << 20, MaxMapPairs: 1 << 16, MaxNestedLevels: 16,
-	}.DecMode())
-)
+		MaxArrayElements: elements, MaxMapPairs: 1 << 16, MaxNestedLevels: 16,
+	}
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {

@@ -80,6 +80,9 @@ func (f *Folder) Redeem(secret [32]byte, d Device, name string) (Grant, error) {
 	inv.Device = d
 	tx.b.Set(key, encode(inv))
 	tx.add(op{Admit: &admitOp{d, name}})
+	if tx.failed != nil {
+		return Grant{}, f.disown(tx.failed)
+	}
 	if err := f.commit(tx.b); err != nil {
 		return Grant{}, err
 	}

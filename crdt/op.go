@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -76,12 +77,16 @@ const (
 	maxPendingBytes = 4 << 20
 )
 
+// MaxOps is how many operations an entry has at most, of whichever device. They are far larger in
+// memory than in an entry, where a thousand equal ones are a few bytes.
+const MaxOps = 1 << 16
+
 func encodeOps(ops []op) []byte { return encode(ops) }
 
 func decodeOps(b []byte) ([]op, error) {
 	var ops []op
-	if err := decode(b, &ops); err != nil {
-		return nil, err
+	if err := opsMode.Unmarshal(b, &ops); err != nil {
+		return nil, fmt.Errorf("malformed: %w", err)
 	}
 	return ops, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt/fault"
@@ -134,6 +135,9 @@ func (f *Folder) sealLocked() error {
 func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
 	f.markGathered()
 	p := f.pending
+	if len(p.ops) > MaxOps {
+		return nil, fail("seal", f.grant.Name, ErrInvalid, fmt.Errorf("%d operations at once, at most %d", len(p.ops), MaxOps))
+	}
 	var changed []feed.Head
 	for id, l := range f.latest {
 		if id != p.id && f.own.told[id] != l.head {

@@ -28,7 +28,9 @@ type Tx struct {
 	by      string
 	label   *markOp // to be sealed by itself
 	saves   map[NodeID]save
-	bulk    bool // sealed with what it stores: nothing is pending afterwards
+	marked  bool  // the label is in the entry that is pending
+	failed  error // why what was done before could not be stored
+	bulk    bool  // sealed with what it stores: nothing is pending afterwards
 }
 
 // save is what one Update did to a file's content.
@@ -62,7 +64,8 @@ func (tx *Tx) told() []Change {
 }
 
 // Update runs fn, whose changes are one batch: they survive the death of the
-// process when Update returns. Where fn fails, what it did before stands.
+// process when Update returns. Where fn fails, what it did before stands. More
+// than 4 MiB of changes, or 4096, are several entries, and as many batches.
 // fn must not call the folder's other methods: they would wait for it.
 func (f *Folder) Update(fn func(*Tx) error) error { return f.UpdateAs(nil, fn) }
 
@@ -89,6 +92,9 @@ func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 	}
 	tx := &Tx{f: f, b: f.home.db.Batch(), bulk: bulk}
 	ferr := fn(tx)
+	if tx.failed != nil {
+		return f.disown(tx.failed) // what came after is nowhere but in memory
+	}
 	if tx.ops == 0 && tx.stored == 0 {
 		return ferr
 	}
@@ -172,6 +178,19 @@ func (tx *Tx) add(o op) {
 	}
 }
 
+// turn stores what was done so far and seals what is pending, if that and an operation of size
+// bytes would be more than one entry should hold: nothing larger can be sealed, ever.
+func (tx *Tx) turn(size int) {
+	f, p := tx.f, tx.f.pending
+	if tx.bulk || tx.failed != nil || p == nil || len(p.ops) == 0 || !p.full() && p.bytes+size <= maxPendingBytes {
+		return
+	}
+	if tx.failed = f.commit(tx.b); tx.failed == nil {
+		tx.failed = f.sealLocked()
+	}
+	tx.b, tx.marked = f.home.db.Batch(), false
+}
+
 // addText is add for the event that is t in the tree.
 func (tx *Tx) addText(o *textOp, t *tree.Op) {
 	s := tx.pend(op{Text: o}, len(o.Event))
@@ -188,8 +207,12 @@ func (tx *Tx) addText(o *textOp, t *tree.Op) {
 
 // pend applies an operation and returns its stamp.
 func (tx *Tx) pend(o op, size int) tree.Stamp {
-	if tx.label != nil && tx.ops == 0 && o.Mark == nil {
-		tx.add(op{Mark: tx.label})
+	if o.Mark == nil {
+		tx.turn(size)
+		if tx.label != nil && !tx.marked {
+			tx.marked = true
+			tx.add(op{Mark: tx.label})
+		}
 	}
 	changes := tx.f.pend(tx.b, o, size, tx.bulk)
 	tx.changes = append(tx.changes, changes...)
