@@ -213,7 +213,32 @@ func (t *Tree) ReadDir(dir NodeID) []Dirent {
 	}
 	t.cache.Lock()
 	defer t.cache.Unlock()
+	if n.dir.list == nil {
+		defer t.keepListed(n.dir)
+	}
 	return n.dir.listing()
+}
+
+// maxListed is how many names are kept in listings, those of the last directory excepted: they
+// are made anew in little time, and who lists all directories lists each of them once.
+const maxListed = 16 << 10
+
+// listed is a directory with a listing, of so many names when it was made.
+type listed struct {
+	dir   *dir
+	names int
+}
+
+// keepListed notes that a directory has a listing, and drops the oldest of others.
+func (t *Tree) keepListed(d *dir) {
+	t.listed = append(t.listed, listed{d, len(d.list)})
+	t.names += len(d.list)
+	for t.names > maxListed && len(t.listed) > 1 {
+		old := t.listed[0]
+		old.dir.list, old.dir.changed = nil, nil
+		t.names -= old.names
+		t.listed = t.listed[1:]
+	}
 }
 
 func (d *dir) listing() []Dirent {

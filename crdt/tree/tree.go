@@ -31,7 +31,9 @@ type Tree struct {
 	entry   *entry // of the last stamp
 	room    room
 
-	cache sync.Mutex // guards the listings that ReadDir keeps
+	cache  sync.Mutex // guards the listings that ReadDir keeps
+	listed []listed   // directories that have one, in the order in which they got it
+	names  int        // in all of these
 
 	flaw flaw // what tests have it get wrong
 }

@@ -58,7 +58,8 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	d := &daemon{o: o, log: log, stop: stop,
 		mounts: map[crdt.FolderID]*mounted{}, errs: map[crdt.FolderID]*control.Error{}}
 
-	go keepSmall(ctx) // ends with it
+	rest := workHard()
+	defer rest()
 	d.home, err = openHome(o, crdt.Options{DeviceName: o.Device, Logger: log})
 	if err != nil {
 		return err
@@ -86,7 +87,8 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 		d.mountAll()
 	}
 	defer d.unmountAll()
-	defer endAsks() // while what it says in the files is still seen there, and sent
+	go keepSmall(ctx) // ends with it
+	defer endAsks()   // while what it says in the files is still seen there, and sent
 
 	defer d.startExpiry(ctx)()
 	l, err := control.Listen(o.Home)

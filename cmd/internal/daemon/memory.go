@@ -12,15 +12,17 @@ const (
 	// daemon that is there all day should be small rather than quick to allocate.
 	gcPercent = 40
 
+	hardPercent = 80 // while somebody waits for much to be done
+
 	trimEvery = 5 * time.Second
 	quiet     = 4 << 20  // bytes allocated between two looks by a daemon that rests
 	worth     = 16 << 20 // bytes allocated since the last time that are worth a collection
 )
 
-// workHard lets more garbage pile up, until the function that it returns is called: an import
-// makes much of it and keeps little.
+// workHard lets more garbage pile up, until the function that it returns is called: opening a
+// folder and importing one make much of it, and somebody waits.
 func workHard() (done func()) {
-	debug.SetGCPercent(100)
+	debug.SetGCPercent(hardPercent)
 	return func() { debug.SetGCPercent(gcPercent) }
 }
 

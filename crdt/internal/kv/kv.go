@@ -44,7 +44,7 @@ var (
 // What Pebble may use. The working set of a home is small: state lives in memory above us.
 const (
 	memTableSize   = 4 << 20
-	cacheSize      = 8 << 20
+	cacheSize      = 4 << 20
 	defaultReserve = 16 << 20
 )
 
