@@ -169,7 +169,7 @@ func (f *Folder) addUses(k Keep, n *tree.Info, events []tree.Event, acked map[fe
 func (f *Folder) acked() (map[feed.ID]uint64, error) {
 	out := map[feed.ID]uint64{}
 	err := f.home.db.Scan(f.key('e'), func(_, v []byte) error {
-		e, err := feed.Decode(v)
+		e, err := feed.Decode(f.id, v)
 		if err != nil || e.Feed.Device == f.home.device {
 			return err
 		}

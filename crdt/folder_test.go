@@ -509,7 +509,7 @@ func TestReceiveRefuses(t *testing.T) {
 	forged := *l2[0].Entry
 	raw := append([]byte(nil), forged.Bytes()...)
 	raw[len(raw)-1] ^= 1
-	bad, err := feed.Decode(raw)
+	bad, err := feed.Decode(a.f.ID(), raw)
 	if err != nil {
 		t.Fatal(err)
 	}

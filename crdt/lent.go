@@ -106,7 +106,7 @@ func (f *Folder) entryOps(order uint64) ([]op, error) {
 	if !ok {
 		return nil, errors.New("it is not there")
 	}
-	e, err := feed.Decode(v)
+	e, err := feed.Decode(f.id, v)
 	if err != nil {
 		return nil, err
 	}

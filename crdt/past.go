@@ -147,7 +147,7 @@ func (f *Folder) scanOwn(last feed.Head, fn func(*feed.Entry)) error {
 		var ok bool
 		if v, ok, err = f.home.db.Get(f.key('e', be64(o))); err == nil && ok {
 			var e *feed.Entry
-			if e, err = feed.Decode(v); err == nil {
+			if e, err = feed.Decode(f.id, v); err == nil {
 				fn(e)
 			}
 		}

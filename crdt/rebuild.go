@@ -125,7 +125,7 @@ func (r *replaying) read(n uint64) (*feed.Entry, error) {
 	if !ok {
 		return nil, errors.New("it is not there")
 	}
-	e, err := feed.Decode(v)
+	e, err := feed.Decode(r.to.id, v)
 	if err != nil {
 		return nil, err
 	}

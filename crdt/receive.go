@@ -59,7 +59,7 @@ func (f *Folder) Since(after uint64, limit int) ([]Local, error) {
 		if !ok {
 			continue
 		}
-		e, err := feed.Decode(v)
+		e, err := feed.Decode(f.id, v)
 		if err != nil {
 			return nil, fail("read entry", f.grant.Name, ErrDamaged, err)
 		}

@@ -362,7 +362,7 @@ func (r *replaying) search() map[uint64]feed.Head {
 	for n, none := uint64(1), 0; none < enough; n++ {
 		none++
 		if v, ok, err := r.from.Get(r.to.key('e', be64(n))); err == nil && ok {
-			if e, err := feed.Decode(v); err == nil {
+			if e, err := feed.Decode(r.to.id, v); err == nil {
 				out[n], none = e.Head(), 0
 			}
 		}

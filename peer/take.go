@@ -83,7 +83,7 @@ func (s *session) take(m wire.Message) error {
 func (s *session) takeEntries(m *wire.Entries) error {
 	es := make([]*feed.Entry, len(m.Entries))
 	for i, b := range m.Entries {
-		e, err := feed.Decode(b)
+		e, err := feed.Decode(s.f.ID(), b)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ func BenchmarkEntry(b *testing.B) {
 			})
 		}
 		run("Seal", func() error { _, err := Seal(priv, key, testDraft(priv), plain); return err })
-		run("Decode", func() error { _, err := Decode(e.Bytes()); return err })
+		run("Decode", func() error { _, err := Decode(testFolder, e.Bytes()); return err })
 		run("Verify", e.Verify)
 		run("Open", func() error { _, err := e.Open(key); return err })
 	}

@@ -18,7 +18,7 @@
 // It never decides who may write, whether an entry's predecessors are here, or what the
 // operations mean, and it does no input or output.
 //
-// # Format, version 1
+// # Format, version 2
 //
 // All of it is CBOR in the core deterministic encoding of RFC 8949. An entry is
 //
@@ -26,10 +26,16 @@
 //
 // where header holds the encoding of
 //
-//	[version, folder, device, run, seq, prev, [[device, run, seq, hash], …], epoch, time]
+//	[version, device, run, seq, prev, [[device, run, seq, hash], …], epoch, time]
 //
-// and payload is a 24-byte nonce followed by XChaCha20-Poly1305 of the zstd-compressed
-// operations, with the header as additional data. The entry's hash is BLAKE3 (key
-// derivation mode, context [entryContext]) over every byte before the signature's own
-// element; what is signed is a domain string followed by that hash.
+// and payload is an 8-byte salt followed by XChaCha20-Poly1305 of the packed operations: a
+// zero byte and they themselves, or a one and their zstd, whichever is shorter. The folder is
+// not in the entry, because who has one always knows it, but everything depends on it: the
+// additional data is the folder and the header, the nonce is the first 24 bytes of BLAKE3 (key
+// derivation mode, context [nonceContext]) over these and the salt, and the entry's hash is
+// BLAKE3 (the same, context [entryContext]) over the folder and every byte of the entry before
+// the signature's own element. What is signed is a domain string followed by that hash.
+//
+// A device seals two entries of one header only if a copy of its home is at work, in the same
+// millisecond; the salt is for that.
 package feed

@@ -27,9 +27,9 @@ var (
 )
 
 const (
-	version          = 1
-	entryContext     = "sheaf 2026-01 hash of an entry v1"
-	signatureContext = "sheaf entry v1\x00"
+	version          = 2
+	entryContext     = "sheaf 2026-11 hash of an entry v2"
+	signatureContext = "sheaf entry v2\x00"
 
 	// signatureLen is what follows the hashed bytes: the head of a byte string of 64, and it.
 	signatureLen = 2 + ed25519.SignatureSize
@@ -55,7 +55,7 @@ type Entry struct {
 	Frontier  []Head // ascending; feeds other than the entry's own
 	Epoch     Epoch
 	Time      int64  // milliseconds since 1970, by the maker's clock
-	Payload   []byte // ciphertext
+	Payload   []byte // salt and ciphertext
 	Signature [ed25519.SignatureSize]byte
 
 	raw    []byte // as signed; Payload is part of it
@@ -85,10 +85,11 @@ func (e *Entry) Verify() error {
 	return nil
 }
 
-// Decode reads an entry. It fails with ErrMalformed or ErrTooLarge for everything that is
+// Decode reads an entry of a folder, which is not in b: an entry of another one decodes, and does
+// not verify. It fails with ErrMalformed or ErrTooLarge for everything that is
 // not exactly what Bytes of a valid entry returns; it does not verify the signature. It
 // keeps no reference to b.
-func Decode(b []byte) (*Entry, error) {
+func Decode(folder Folder, b []byte) (*Entry, error) {
 	if len(b) > MaxEntry {
 		return nil, fmt.Errorf("entry of %d bytes: %w", len(b), ErrTooLarge)
 	}
@@ -107,7 +108,7 @@ func Decode(b []byte) (*Entry, error) {
 		return nil, fmt.Errorf("entry: signature of %d bytes: %w", len(f.Signature), ErrMalformed)
 	}
 	e := &Entry{
-		Folder: h.Folder, Feed: ID{Device: h.Device, Run: h.Run}, Seq: h.Seq, Prev: h.Prev,
+		Folder: folder, Feed: ID{Device: h.Device, Run: h.Run}, Seq: h.Seq, Prev: h.Prev,
 		Frontier: headsOf(h.Frontier), Epoch: h.Epoch, Time: h.Time, Payload: f.Payload,
 	}
 	if err := e.check(); err != nil {
@@ -153,6 +154,7 @@ func (e *Entry) encode() {
 	e.Payload = signed[len(signed)-len(e.Payload) : len(signed) : len(signed)]
 	e.header = header
 	h := blake3.NewDeriveKey(entryContext)
+	h.Write(e.Folder[:])
 	h.Write(signed)
 	h.Sum(e.hash[:0])
 }
@@ -163,7 +165,7 @@ func (e *Entry) setSignature() {
 
 func (e *Entry) encodeHeader() []byte {
 	return encode(wireHeader{
-		Version: version, Folder: e.Folder, Device: e.Feed.Device, Run: e.Feed.Run, Seq: e.Seq,
+		Version: version, Device: e.Feed.Device, Run: e.Feed.Run, Seq: e.Seq,
 		Prev: e.Prev, Frontier: wireHeads(e.Frontier), Epoch: e.Epoch, Time: e.Time,
 	})
 }
@@ -183,7 +185,6 @@ type wireEntry struct {
 type wireHeader struct {
 	_        struct{} `cbor:",toarray"`
 	Version  uint64
-	Folder   Folder
 	Device   Device
 	Run      uint64
 	Seq      uint64

@@ -19,9 +19,12 @@ func signer(n byte) ed25519.PrivateKey {
 
 func testHash(s string) Hash { return Hash(blake3.Sum256([]byte(s))) }
 
+// testFolder is the folder of all entries here.
+var testFolder = Folder(testHash("folder"))
+
 func testDraft(priv ed25519.PrivateKey) Draft {
 	return Draft{
-		Folder: Folder(testHash("folder")), Feed: ID{Device: DeviceOf(priv), Run: 3}, Seq: 7, Prev: testHash("prev"),
+		Folder: testFolder, Feed: ID{Device: DeviceOf(priv), Run: 3}, Seq: 7, Prev: testHash("prev"),
 		Frontier: []Head{
 			{Feed: ID{Device: DeviceOf(signer(9))}, Seq: 12, Hash: testHash("b")},
 			{Feed: ID{Device: DeviceOf(priv), Run: 2}, Seq: 4, Hash: testHash("a")},
@@ -40,7 +43,7 @@ func TestSealDecodeOpen(t *testing.T) {
 		if err := e.Verify(); err != nil {
 			t.Fatal(err)
 		}
-		d, err := Decode(e.Bytes())
+		d, err := Decode(testFolder, e.Bytes())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +59,9 @@ func TestSealDecodeOpen(t *testing.T) {
 			if err != nil || !bytes.Equal(got, plain) {
 				t.Fatalf("Open of %d bytes: %d bytes, %v", len(plain), len(got), err)
 			}
+		}
+		if other, err := Decode(Folder(testHash("other folder")), e.Bytes()); err != nil || !errors.Is(other.Verify(), ErrSignature) {
+			t.Fatalf("in another folder: %v", err)
 		}
 		if _, err := d.Open(Key(testHash("other key"))); !errors.Is(err, ErrKey) {
 			t.Fatalf("Open with another key: %v", err)
@@ -85,7 +91,7 @@ func TestPayloadIsBoundToItsPlace(t *testing.T) {
 		m.encode()
 		copy(m.Signature[:], ed25519.Sign(priv, toSign(m.hash)))
 		m.setSignature()
-		d, err := Decode(m.Bytes())
+		d, err := Decode(m.Folder, m.Bytes())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -108,7 +114,7 @@ func TestFlippedBits(t *testing.T) {
 	for i := range e.Bytes() {
 		b := slices.Clone(e.Bytes())
 		b[i] ^= 1 << (i % 8)
-		d, err := Decode(b)
+		d, err := Decode(testFolder, b)
 		if err == nil {
 			err = d.Verify()
 		}
@@ -117,11 +123,11 @@ func TestFlippedBits(t *testing.T) {
 		}
 	}
 	for n := range e.Bytes() {
-		if _, err := Decode(e.Bytes()[:n]); !errors.Is(err, ErrMalformed) {
+		if _, err := Decode(testFolder, e.Bytes()[:n]); !errors.Is(err, ErrMalformed) {
 			t.Fatalf("cut to %d bytes: %v", n, err)
 		}
 	}
-	if _, err := Decode(append(slices.Clone(e.Bytes()), 0)); !errors.Is(err, ErrMalformed) {
+	if _, err := Decode(testFolder, append(slices.Clone(e.Bytes()), 0)); !errors.Is(err, ErrMalformed) {
 		t.Fatalf("one byte more: %v", err)
 	}
 }
@@ -155,7 +161,7 @@ func TestDraftsThatAreRefused(t *testing.T) {
 	if _, err := Seal(priv, Key{}, testDraft(priv), make([]byte, MaxPlain+1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("plain too large: %v", err)
 	}
-	if _, err := Decode(make([]byte, MaxEntry+1)); !errors.Is(err, ErrTooLarge) {
+	if _, err := Decode(testFolder, make([]byte, MaxEntry+1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("entry too large: %v", err)
 	}
 }
@@ -179,16 +185,18 @@ func TestDecompressionBomb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb := enc.EncodeAll(make([]byte, MaxPlain+1), nil)
+	bomb := enc.EncodeAll(make([]byte, MaxPlain+1), []byte{packedZstd})
 	e := sealPacked(priv, key, testDraft(priv), bomb)
 	if _, err := e.Open(key); !errors.Is(err, ErrTooLarge) {
 		t.Fatalf("Open: %v", err)
 	}
-	e = sealPacked(priv, key, testDraft(priv), []byte("not zstd"))
-	if _, err := e.Open(key); !errors.Is(err, ErrMalformed) {
-		t.Fatalf("Open of what is not compressed: %v", err)
+	for _, packed := range []string{"\x01not zstd", "\x02neither"} {
+		e = sealPacked(priv, key, testDraft(priv), []byte(packed))
+		if _, err := e.Open(key); !errors.Is(err, ErrMalformed) {
+			t.Fatalf("Open of what is not compressed: %v", err)
+		}
 	}
-	twice := slices.Concat(enc.EncodeAll(make([]byte, MaxPlain), nil), enc.EncodeAll(make([]byte, MaxPlain), nil))
+	twice := slices.Concat([]byte{packedZstd}, enc.EncodeAll(make([]byte, MaxPlain), nil), enc.EncodeAll(make([]byte, MaxPlain), nil))
 	e = sealPacked(priv, key, testDraft(priv), twice)
 	if _, err := e.Open(key); !errors.Is(err, ErrTooLarge) {
 		t.Fatalf("Open of two frames: %v", err)
@@ -198,8 +206,7 @@ func TestDecompressionBomb(t *testing.T) {
 // sealPacked seals bytes that Seal would not.
 func sealPacked(priv ed25519.PrivateKey, key Key, d Draft, packed []byte) *Entry {
 	e := &Entry{Folder: d.Folder, Feed: d.Feed, Seq: d.Seq, Prev: d.Prev, Epoch: key.Epoch(), Time: d.Time.UnixMilli()}
-	nonce := make([]byte, 24)
-	e.Payload = key.aead().Seal(nonce, nonce, packed, e.encodeHeader())
+	e.sealPacked(key, packed)
 	e.encode()
 	return e
 }

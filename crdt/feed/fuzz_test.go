@@ -20,7 +20,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0x9f, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		given := bytes.Clone(b)
-		e, err := Decode(b)
+		e, err := Decode(testFolder, b)
 		if !bytes.Equal(given, b) {
 			t.Fatal("Decode changed its argument")
 		}
@@ -47,10 +47,13 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add([]byte{})
-	f.Add(enc.EncodeAll([]byte("operations"), nil))
-	f.Add(enc.EncodeAll(make([]byte, 1<<20), nil))
+	f.Add([]byte{packedPlain})
+	f.Add(enc.EncodeAll([]byte("operations"), []byte{packedZstd}))
+	f.Add(enc.EncodeAll(make([]byte, 1<<20), []byte{packedZstd}))
 	f.Fuzz(func(t *testing.T, packed []byte) {
+		if len(packed) == 0 {
+			return // Decode refuses such a payload
+		}
 		plain, err := sealPacked(priv, key, testDraft(priv), packed).Open(key)
 		if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooLarge) {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew: a change of the format")
 
-// golden is an entry as it must be read by every sheaf that knows version 1 of the format.
+// golden is an entry as it must be read by every sheaf that knows version 2 of the format.
 type golden struct {
 	Key       string
 	Plain     string
@@ -84,7 +84,7 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := Decode(raw)
+		e, err := Decode(want.Folder, raw)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,16 @@ import (
 
 const (
 	payloadContext = "sheaf 2026-01 key of entry payloads v1"
-	minPayload     = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+	nonceContext   = "sheaf 2026-11 nonce of an entry's payload v2"
+
+	saltSize   = 8
+	minPayload = saltSize + 1 + chacha20poly1305.Overhead
+)
+
+// The first byte of packed operations says how they are packed.
+const (
+	packedPlain = iota
+	packedZstd
 )
 
 // Seal makes the entry that d describes: it compresses plain, encrypts it with key, and
@@ -36,14 +45,11 @@ func Seal(priv ed25519.PrivateKey, key Key, d Draft, plain []byte) (*Entry, erro
 	if len(plain) > MaxPlain {
 		return nil, fmt.Errorf("entry %s: %d bytes of operations: %w", e.name(), len(plain), ErrTooLarge)
 	}
-	enc, err := encoder()
+	packed, err := pack(plain)
 	if err != nil {
 		return nil, fmt.Errorf("entry %s: %w", e.name(), err)
 	}
-	packed := enc.EncodeAll(plain, nil)
-	e.Payload = make([]byte, chacha20poly1305.NonceSizeX, minPayload+len(packed))
-	rand.Read(e.Payload) // never fails: crypto/rand ends the process instead
-	e.Payload = key.aead().Seal(e.Payload, e.Payload, packed, e.encodeHeader())
+	e.sealPacked(key, packed)
 	if err := e.check(); err != nil {
 		return nil, err
 	}
@@ -56,6 +62,39 @@ func Seal(priv ed25519.PrivateKey, key Key, d Draft, plain []byte) (*Entry, erro
 	return e, nil
 }
 
+// sealPacked makes the payload of an entry whose header is set.
+func (e *Entry) sealPacked(key Key, packed []byte) {
+	e.Payload = make([]byte, saltSize, saltSize+len(packed)+chacha20poly1305.Overhead)
+	rand.Read(e.Payload) // never fails: crypto/rand ends the process instead
+	place := e.place(e.encodeHeader())
+	e.Payload = key.aead().Seal(e.Payload, nonce(place, e.Payload), packed, place)
+}
+
+// place is what a payload is bound to.
+func (e *Entry) place(header []byte) []byte { return slices.Concat(e.Folder[:], header) }
+
+// nonce makes one from the place of a payload and its salt.
+func nonce(place, salt []byte) []byte {
+	h := blake3.NewDeriveKey(nonceContext)
+	h.Write(place)
+	h.Write(salt)
+	return h.Sum(nil)[:chacha20poly1305.NonceSizeX]
+}
+
+// pack compresses operations where that makes them shorter: one changed line has nothing to
+// compress, and zstd has a header.
+func pack(plain []byte) ([]byte, error) {
+	enc, err := encoder()
+	if err != nil {
+		return nil, err
+	}
+	packed := enc.EncodeAll(plain, append(make([]byte, 0, 64+len(plain)/2), packedZstd))
+	if len(packed) <= len(plain) {
+		return packed, nil
+	}
+	return append([]byte{packedPlain}, plain...), nil
+}
+
 // Open returns the operations of an entry. It fails with ErrKey when key is not of the
 // entry's epoch, with ErrMalformed when the payload is not what that key sealed for this
 // place, and with ErrTooLarge when it unpacks to more than MaxPlain bytes.
@@ -63,16 +102,23 @@ func (e *Entry) Open(key Key) ([]byte, error) {
 	if key.Epoch() != e.Epoch {
 		return nil, fmt.Errorf("entry %s: of epoch %.8s: %w", e.name(), e.Epoch, ErrKey)
 	}
-	nonce, sealed := e.Payload[:chacha20poly1305.NonceSizeX], e.Payload[chacha20poly1305.NonceSizeX:]
-	packed, err := key.aead().Open(nil, nonce, sealed, e.header)
+	salt, sealed := e.Payload[:saltSize], e.Payload[saltSize:]
+	place := e.place(e.header)
+	packed, err := key.aead().Open(nil, nonce(place, salt), sealed, place)
 	if err != nil {
 		return nil, fmt.Errorf("entry %s: payload does not authenticate: %w", e.name(), ErrMalformed)
+	}
+	switch {
+	case packed[0] == packedPlain:
+		return packed[1:], nil
+	case packed[0] != packedZstd:
+		return nil, fmt.Errorf("entry %s: payload packed in an unknown way: %w", e.name(), ErrMalformed)
 	}
 	dec, err := decoder()
 	if err != nil {
 		return nil, fmt.Errorf("entry %s: %w", e.name(), err)
 	}
-	plain, err := dec.DecodeAll(packed, nil)
+	plain, err := dec.DecodeAll(packed[1:], nil)
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded), len(plain) > MaxPlain:
 		return nil, fmt.Errorf("entry %s: payload: %w", e.name(), ErrTooLarge)
