@@ -23,6 +23,22 @@ type Op struct {
 	Insert string // each code point behind the one before
 }
 
+// own gives the changes of an event that no other of its changes has seen.
+func (r *replayed) own() []int32 {
+	if r.hunks > 0 {
+		return r.changes[:r.hunks]
+	}
+	return r.changes
+}
+
+// echo gives the change of an event that deletes the echoes of its parents: its hunks are made on it.
+func (r *replayed) echo() (c int32, ok bool) {
+	if len(r.changes) == r.hunks {
+		return 0, false
+	}
+	return r.changes[r.hunks], true
+}
+
 // genesisOps is the number of operations of the genesis, the change that makes the empty text. Counters go on from there.
 const genesisOps = 1
 
@@ -36,6 +52,7 @@ func Changes(node Node, events []Event) ([]Change, error) {
 		}
 	}
 	g := d.engine
+	nodes := d.concluded()
 	q := newSequence(node, -1, 0)
 	ops := [][]Op{nil} // by change of the sequence
 	q.record = func(c int32, op Op) {
@@ -49,13 +66,16 @@ func Changes(node Node, events []Event) ([]Change, error) {
 	}
 	var out []Change
 	number := []int{-1} // in out, by change of the sequence
-	made := make([][]int, len(g.nodes))
-	for e := range g.nodes {
-		n := &g.nodes[e]
-		q.apply(g.nodes, e, nil)
+	made := make([][]int, len(nodes))
+	for e := range nodes {
+		n := &nodes[e]
+		q.apply(nodes, e, nil)
 		r := &q.events[e]
-		deps := q.deps(g, e, made, number)
+		deps := q.deps(e, g.reduce(n.parents), made, number)
 		if len(r.changes) == 0 {
+			if e == len(g.nodes) {
+				break // of several heads, without echoes
+			}
 			made[e] = []int{len(out)}
 			out = append(out, Change{Actor: n.event.EmptyChangeID(node), Deps: deps, Start: r.last + 1 + genesisOps})
 		}
@@ -65,8 +85,12 @@ func Changes(node Node, events []Event) ([]Change, error) {
 			for _, op := range ops[c] {
 				start -= op.Delete + runeCount(op.Insert)
 			}
+			on := deps
+			if echo, ok := r.echo(); ok && int(echo) != c {
+				on = []int{number[echo]}
+			}
 			number = append(number, len(out))
-			out = append(out, Change{Actor: x.id, Deps: deps, Start: start, Ops: ops[c]})
+			out = append(out, Change{Actor: x.id, Deps: on, Start: start, Ops: ops[c]})
 		}
 		for _, c := range r.changes {
 			made[e] = append(made[e], number[c])
@@ -76,11 +100,10 @@ func Changes(node Node, events []Event) ([]Change, error) {
 }
 
 // deps gives the changes of an event's parents that no other of them has seen, just after the event was applied.
-func (q *sequence) deps(g *engine, e int, made [][]int, number []int) []int {
-	parents := g.reduce(g.nodes[e].parents)
+func (q *sequence) deps(e int, parents []int32, made [][]int, number []int) []int {
 	holders := map[int32]int32{} // of the parents, by change of the sequence
 	for _, p := range parents {
-		for _, c := range q.events[p].changes {
+		for _, c := range q.events[p].own() {
 			holders[c]++
 		}
 	}

@@ -24,8 +24,9 @@ type engine struct {
 	nodes    []node
 	heads    []int32 // ascending
 	critical []int32 // numbers of the critical events, ascending
-	text     *rope
-	start    int // code points of the text before the first event
+	text     *rope   // of all events; where there are several heads, echoes still stand
+	shown    *rope   // the same without echoes, if known: see version
+	start    int     // code points of the text before the first event
 	seq      *sequence
 	broken   rule
 }
@@ -40,8 +41,13 @@ func newEngine(name Node, text *rope) *engine {
 // add applies an event.
 func (g *engine) add(n node) {
 	e := len(g.nodes)
+	onHeads := containsAll(n.parents, g.heads)
+	if onHeads {
+		g.text = g.version(len(n.event.Parents))
+	}
+	g.shown = nil
 	g.nodes = append(g.nodes, n)
-	if containsAll(n.parents, g.heads) {
+	if onHeads {
 		n.valid = n.event.fits(g.text.runes)
 		if n.valid {
 			g.text.apply(n.event)
@@ -66,6 +72,31 @@ func (g *engine) add(n node) {
 	n.length = g.text.runes
 	g.nodes[e] = n
 }
+
+// version is the text of the current version, under which it goes where a number of events names it. It costs nothing
+// more than once, or where there is one head.
+func (g *engine) version(names int) *rope {
+	if len(g.heads) < 2 || names > maxSides || g.broken == echoesDeleted {
+		return g.text
+	}
+	if g.shown == nil {
+		g.shown = g.text
+		q := g.resident(len(g.nodes))
+		if echoes, _ := q.echoes(g.nodes, g.heads); len(echoes) > 0 {
+			g.shown = g.text.clone()
+			for i := len(echoes) - 1; i >= 0; i-- {
+				x := &q.leaves[echoes[i].leaf].spans[echoes[i].i]
+				if len(x.dels) == 0 {
+					g.shown.splice(q.before(echoes[i]), x.n, "", 0)
+				}
+			}
+		}
+	}
+	return g.shown
+}
+
+// current is the text.
+func (g *engine) current() *rope { return g.version(len(g.heads)) }
 
 // resident is a sequence that has seen all events before e and starts at or before what e has seen.
 func (g *engine) resident(e int) *sequence {

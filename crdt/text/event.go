@@ -120,6 +120,7 @@ var (
 	forEvent   = newPurpose("sheaf 1 text event")
 	forChange  = newPurpose("sheaf 1 text change")
 	forNothing = newPurpose("sheaf 1 text nothing")
+	forEcho    = newPurpose("sheaf 1 text echo")
 	forGenesis = newPurpose("sheaf 1 text genesis")
 )
 
@@ -171,6 +172,12 @@ func (e *Event) changeIDs(node Node) []ID {
 // EmptyChangeID is the Automerge actor of the change without operations that stands for an event that changes nothing.
 func (e *Event) EmptyChangeID(node Node) ID {
 	return forNothing.id(node, e.Encode())
+}
+
+// EchoChangeID is the Automerge actor of the change that deletes the echoes of an event's parents, if there are any: the
+// same for all events on these parents.
+func (e *Event) EchoChangeID(node Node) ID {
+	return forEcho.id(node, appendParents(nil, e.Parents))
 }
 
 // SortIDs sorts ids and drops doubles, in place: the form that Event.Parents and versions have.

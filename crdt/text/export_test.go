@@ -20,7 +20,7 @@ func RandomHistory(t testing.TB, seed uint64) ([]Event, *automerge.Doc, string) 
 		ref.add(t, g.events[i])
 		events = append(events, g.events[i])
 	}
-	return events, ref.doc, g.doc.Text()
+	return events, ref.finished(t, g), g.doc.Text()
 }
 
 // Rounds is the number of random rounds of a test.

@@ -110,6 +110,8 @@ func randomGraph(t testing.TB, r *rand.Rand, most int) *graph {
 					e.Hunks = append(e.Hunks, Hunk{sp(free+r.IntN(length-free+1), 0, randomText(r, 1+r.IntN(3)))})
 				}
 			}
+		case x < 40 && length > 0: // what another may do on another version
+			e.Hunks = []Hunk{{sp(r.IntN(min(length, 3)), r.IntN(2), "same")}}
 		default:
 			e.Hunks = randomHunks(r, length, hot, heat)
 		}
@@ -156,6 +158,7 @@ func (g *graph) subset(r *rand.Rand) uint64 {
 // reference builds the Automerge document of a history in the most literal way: every hunk on a fork at its parents.
 type reference struct {
 	doc     *automerge.Doc
+	events  []Event
 	changes map[ID][]automerge.ChangeHash // of events
 	actors  map[ID]automerge.ChangeHash
 	genesis automerge.ChangeHash
@@ -194,7 +197,65 @@ func (r *reference) at(t testing.TB, version []ID) *automerge.Doc {
 	}
 	d, err := r.doc.Fork(heads...)
 	r.check(t, err)
+	if e := (Event{Parents: version}); len(version) > 1 {
+		if h := r.echoes(t, version); len(h) > 0 {
+			return r.forked(t, r.change(t, d, e.EchoChangeID(testNode), h))
+		}
+	}
 	return d
+}
+
+// echoes deletes a version's echoes, from the first to the last, as a document that holds nothing else finds them.
+func (r *reference) echoes(t testing.TB, version []ID) (out []Splice) {
+	d := NewDoc(testNode)
+	need := map[ID]bool{}
+	for _, id := range version {
+		need[id] = true
+	}
+	var past []Event
+	for _, e := range slices.Backward(r.events) {
+		if need[e.ID(testNode)] {
+			past = append(past, e)
+			for _, p := range e.Parents {
+				need[p] = true
+			}
+		}
+	}
+	for _, e := range slices.Backward(past) {
+		add(t, d, e)
+	}
+	if g := d.engine; len(version) <= maxSides && len(g.heads) > 1 {
+		q, gone := g.resident(len(g.nodes)), 0
+		echoes, _ := q.echoes(g.nodes, g.heads)
+		for _, p := range echoes {
+			n := q.leaves[p.leaf].spans[p.i].n
+			out = append(out, sp(q.before(p)-gone, n, ""))
+			gone += n
+		}
+	}
+	return out
+}
+
+func (r *reference) forked(t testing.TB, heads ...automerge.ChangeHash) *automerge.Doc {
+	d, err := r.doc.Fork(heads...)
+	r.check(t, err)
+	return d
+}
+
+// change makes splices, one after the other, in a document as a change of its own, once.
+func (r *reference) change(t testing.TB, d *automerge.Doc, actor ID, splices []Splice) automerge.ChangeHash {
+	if c, ok := r.actors[actor]; ok {
+		return c
+	}
+	r.check(t, d.SetActorID(hex.EncodeToString(actor[:])))
+	for _, s := range splices {
+		r.check(t, d.Path("content").Text().Splice(s.Pos, s.Del, s.Ins))
+	}
+	c := r.commit(t, d)
+	_, err := r.doc.Merge(d)
+	r.check(t, err)
+	r.actors[actor] = c
+	return c
 }
 
 func (r *reference) text(t testing.TB, d *automerge.Doc) string {
@@ -207,19 +268,9 @@ func (r *reference) add(t testing.TB, e Event) {
 	base := r.at(t, e.Parents)
 	ok := e.fits(utf8.RuneCountInString(r.text(t, base)))
 	change := func(actor ID, h Hunk) automerge.ChangeHash {
-		if c, ok := r.actors[actor]; ok {
-			return c
-		}
-		d := r.at(t, e.Parents)
-		r.check(t, d.SetActorID(hex.EncodeToString(actor[:])))
-		for i := len(h) - 1; i >= 0; i-- {
-			r.check(t, d.Path("content").Text().Splice(h[i].Pos, h[i].Del, h[i].Ins))
-		}
-		c := r.commit(t, d)
-		_, err := r.doc.Merge(d)
-		r.check(t, err)
-		r.actors[actor] = c
-		return c
+		h = slices.Clone(h)
+		slices.Reverse(h)
+		return r.change(t, r.at(t, e.Parents), actor, h)
 	}
 	var cs []automerge.ChangeHash
 	if ok {
@@ -227,10 +278,19 @@ func (r *reference) add(t testing.TB, e Event) {
 			cs = append(cs, change(e.ChangeID(testNode, i), h))
 		}
 	}
-	if len(cs) == 0 {
+	if echo, ok := r.actors[e.EchoChangeID(testNode)]; ok && len(cs) == 0 {
+		cs = append(cs, echo)
+	} else if len(cs) == 0 {
 		cs = append(cs, change(e.EmptyChangeID(testNode), nil))
 	}
 	r.changes[e.ID(testNode)] = cs
+	r.events = append(r.events, e)
+}
+
+// finished is the document with nothing twice that its heads both say.
+func (r *reference) finished(t testing.TB, g *graph) *automerge.Doc {
+	r.at(t, g.version(1<<len(g.events)-1))
+	return r.doc
 }
 
 // graphs is the number of random histories that a test looks at; SHEAF_GRAPHS asks for another.
@@ -266,7 +326,7 @@ func TestAutomerge(t *testing.T) {
 		for _, i := range g.shuffled(r) {
 			ref.add(t, g.events[i])
 		}
-		want := ref.text(t, ref.doc)
+		want := ref.text(t, ref.at(t, g.version(1<<len(g.events)-1)))
 		if got := g.doc.Text(); got != want {
 			t.Fatalf("seed %d: got %q, want %q\n%s", seed, got, want, g)
 		}

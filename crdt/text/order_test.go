@@ -18,6 +18,7 @@ func TestBrokenRulesAreNoticed(t *testing.T) {
 		equalHunksOnce:  "equal hunks of concurrent events are one change",
 		behindVisible:   "an insertion stands right behind its left neighbour, before what was deleted there",
 		afterParents:    "counters go on from the greatest of the parents",
+		echoesDeleted:   "what both sides of a merge show in one place stands once",
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range 2000 {

@@ -60,17 +60,20 @@ type change struct {
 	id     ID
 	last   int     // counter of its last operation
 	leaves []*leaf // at least those that hold a span it inserted or deleted
+	kept   []int32 // of one that deletes echoes: the changes that inserted what they repeat
 }
 
 // replayed is what an event became.
 type replayed struct {
-	changes []int32
-	last    int // greatest counter of its version
+	changes []int32 // of its hunks, and the one that deletes the echoes of its parents, if there are any
+	hunks   int     // of them, those of hunks: all, or none if it does not fit its parents
+	last    int     // greatest counter of its version
 }
 
 // slot is one version.
 type slot struct {
 	heads  []int32 // its events that no other of it has seen, relative to the base
+	pinned bool    // it is not to be moved
 	events []int32 // by change: how many of its events hold it
 	length int     // code points it shows
 	hint   hint
@@ -93,6 +96,7 @@ const (
 	equalHunksOnce
 	behindVisible
 	afterParents
+	echoesDeleted
 )
 
 func newSequence(text Node, base, length int) *sequence {
@@ -127,13 +131,23 @@ func (q *sequence) apply(nodes []node, e int, out *rope) bool {
 			r.last = max(r.last, q.events[p].last)
 		}
 	}
+	echo, echoed := int32(0), false
+	if k := len(n.event.Parents); k > 1 && k <= maxSides && q.broken != echoesDeleted {
+		echoes, kept := q.echoes(nodes, n.parents)
+		s = q.seek(nodes, n.parents)
+		sl = &q.slots[s]
+		if echo, echoed = q.silence(s, n.event, echoes, kept, r.last, out); echoed {
+			r.last = max(r.last, q.changes[echo].last)
+		}
+	}
 	start := r.last
 	if q.broken == afterParents {
 		start = q.changes[0].last
 	}
 	ok := n.event.fits(sl.length)
 	if ok {
-		r.changes = make([]int32, len(n.event.Hunks))
+		r.hunks = len(n.event.Hunks)
+		r.changes = make([]int32, r.hunks, r.hunks+1)
 		ids := n.event.changeIDs(q.text)
 		var equal []int32 // changes that a concurrent event made already
 		// Hunks see the parents' text, not each other. From the last to the first, none moves those still to come.
@@ -153,6 +167,9 @@ func (q *sequence) apply(nodes []node, e int, out *rope) bool {
 			sl.events[c] = 1
 		}
 		q.recount(s, equal, 1)
+	}
+	if echoed {
+		r.changes = append(r.changes, echo)
 	}
 	q.events = append(q.events, r)
 	q.next = e + 1
@@ -200,8 +217,8 @@ func (q *sequence) visible(s int, x *span) bool {
 	return x.gone[s] == 0 && q.slots[s].events[x.change] != 0
 }
 
-// at finds the border behind the pos-th visible code point of a slot's version, and cuts there.
-func (q *sequence) at(s, pos int) place {
+// behind finds the border behind the pos-th visible code point of a slot's version, and cuts there.
+func (q *sequence) behind(s, pos int) place {
 	var p place
 	h := q.slots[s].hint
 	if pos <= h.visible/2 { // nearer to the start than to the last edit
@@ -372,7 +389,7 @@ func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
 	if q.broken != deletionCounts {
 		ctr += n
 	}
-	p := q.at(s, pos)
+	p := q.behind(s, pos)
 	for n > 0 {
 		l := q.leaves[p.leaf]
 		if p.i == len(l.spans) || p.i == 0 && l.visible[s] == 0 {
@@ -418,7 +435,7 @@ func (q *sequence) delete(s int, c int32, ctr, pos, n int, out *rope) int {
 
 // insert places n code points behind the pos-th visible one, as change c.
 func (q *sequence) insert(s int, c int32, ctr, pos, n int, ins string, out *rope) int {
-	p := q.at(s, pos)
+	p := q.behind(s, pos)
 	if q.record != nil {
 		op := Op{Insert: ins}
 		if pos > 0 {

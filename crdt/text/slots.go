@@ -10,7 +10,7 @@ func (q *sequence) seek(nodes []node, parents []int32) int {
 			heads = append(heads, p)
 		}
 	}
-	best, shared := 0, false
+	best, shared := -1, false
 	for i := range q.slots {
 		sl := &q.slots[i]
 		if slices.Equal(sl.heads, heads) {
@@ -18,8 +18,11 @@ func (q *sequence) seek(nodes []node, parents []int32) int {
 			sl.used = q.clock
 			return i
 		}
+		if sl.pinned {
+			continue
+		}
 		near := slices.ContainsFunc(sl.heads, func(h int32) bool { return contains(heads, h) })
-		if near && !shared || near == shared && sl.used < q.slots[best].used {
+		if best < 0 || near && !shared || near == shared && sl.used < q.slots[best].used {
 			best, shared = i, near
 		}
 	}
@@ -27,6 +30,19 @@ func (q *sequence) seek(nodes []node, parents []int32) int {
 	q.clock++
 	q.slots[best].used = q.clock
 	return best
+}
+
+// pin is seek, and keeps the slot as it is until unpin. One slot at least has to stay free.
+func (q *sequence) pin(nodes []node, parents []int32) int {
+	s := q.seek(nodes, parents)
+	q.slots[s].pinned = true
+	return s
+}
+
+func (q *sequence) unpin() {
+	for i := range q.slots {
+		q.slots[i].pinned = false
+	}
 }
 
 // move makes a slot hold another version.

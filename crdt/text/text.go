@@ -87,14 +87,14 @@ func (d *Doc) Heads() []ID {
 }
 
 // Text is the current text. It costs one copy after a change, nothing when asked again.
-func (d *Doc) Text() string { return d.engine.text.String() }
+func (d *Doc) Text() string { return d.engine.current().String() }
 
 // Adopt offers a string that may be the current text, as a writer has it at hand whose save was just added: if it is, Text
 // gives this very string, and does not copy the text.
-func (d *Doc) Adopt(text string) { d.engine.text.adopt(text) }
+func (d *Doc) Adopt(text string) { d.engine.current().adopt(text) }
 
 // Len is the length of the current text in bytes.
-func (d *Doc) Len() int { return d.engine.text.bytes }
+func (d *Doc) Len() int { return d.engine.current().bytes }
 
 // Memory is about how many bytes of memory the document takes: for deciding which to keep.
 func (d *Doc) Memory() int {
@@ -145,7 +145,7 @@ func (d *Doc) At(version []ID) (string, error) {
 		return "", fmt.Errorf("%w: no event %s", ErrUnknownVersion, missing)
 	}
 	if containsAll(v, d.engine.heads) {
-		return d.Text(), nil
+		return d.engine.version(len(v)).String(), nil
 	}
 	return d.view(v).String(), nil
 }
@@ -211,7 +211,7 @@ func (d *Doc) replay(v []int32) *rope {
 		}
 		g.add(node{event: n.event, parents: parents})
 	}
-	return g.text
+	return g.version(len(v))
 }
 
 // past lists the events of a version that come after base, ascending.
@@ -272,6 +272,16 @@ func (d *Doc) Ancestor(a, b []ID) bool {
 	return containsAll(g.past(vb, va[0]-1), va)
 }
 
+// concluded lists the events and, where there are several heads, one more that is made on them and does nothing: with it
+// their echoes are gone.
+func (d *Doc) concluded() []node {
+	g := d.engine
+	if len(g.heads) < 2 {
+		return g.nodes
+	}
+	return append(slices.Clip(g.nodes), node{event: &Event{Parents: d.Heads()}, parents: g.heads})
+}
+
 // Span is a run of text that one event inserted.
 type Span struct {
 	Event ID
@@ -298,8 +308,9 @@ func (d *Doc) blame(version []int32, text string) []Span {
 	g := d.engine
 	q := newSequence(d.name, -1, g.start)
 	author := []int32{0}
-	for e := range g.nodes {
-		q.apply(g.nodes, e, nil)
+	nodes := d.concluded()
+	for e := range nodes {
+		q.apply(nodes, e, nil)
 		for len(author) < len(q.changes) {
 			author = append(author, int32(e))
 		}

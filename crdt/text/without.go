@@ -1,5 +1,7 @@
 package text
 
+import "slices"
+
 // Without is the current text as it would be had the given events changed nothing: what they inserted is not there, what
 // nobody but them deleted is. What all others inserted and deleted stays. A hunk that also another event made is that
 // event's too, and stays. Events that are not here are ignored. It replays the whole history.
@@ -11,6 +13,9 @@ func (d *Doc) Without(events []ID) string {
 			without[n] = true
 		}
 	}
+	if v, ok := d.left(without); ok {
+		return d.view(v).String()
+	}
 	q := newSequence(d.name, -1, g.start)
 	var ops [][]Op // by change
 	q.record = func(c int32, op Op) {
@@ -20,13 +25,21 @@ func (d *Doc) Without(events []ID) string {
 		ops[c] = append(ops[c], op)
 	}
 	var stays []bool // by change: an event that stays made it
-	for e := range g.nodes {
-		q.apply(g.nodes, e, nil)
+	nodes := d.concluded()
+	without = append(without, false) // for the one that concludes them
+	for e := range nodes {
+		q.apply(nodes, e, nil)
 		for len(stays) < len(q.changes) {
 			stays = append(stays, false)
 		}
 		for _, c := range q.events[e].changes {
 			stays[c] = stays[c] || !without[e]
+		}
+	}
+	// What repeats something is deleted, whoever saved on it, where that something stays.
+	for c := range stays {
+		if kept := q.changes[c].kept; kept != nil {
+			stays[c] = !slices.ContainsFunc(kept, func(k int32) bool { return !stays[k] })
 		}
 	}
 	out := newRope("")
@@ -42,6 +55,27 @@ func (d *Doc) Without(events []ID) string {
 		}
 	}
 	return out.String()
+}
+
+// left is the version that is left where nothing that stays has seen what goes.
+func (d *Doc) left(without []bool) (v []int32, ok bool) {
+	seen := make([]bool, len(without))
+	for e := len(without) - 1; e >= 0; e-- {
+		if without[e] {
+			if seen[e] {
+				return nil, false
+			}
+			continue
+		}
+		if !seen[e] {
+			v = append(v, int32(e))
+		}
+		for _, p := range d.engine.nodes[e].parents {
+			seen[p] = true
+		}
+	}
+	slices.Reverse(v)
+	return v, true
 }
 
 // inserted is the text of a span, found among the operations of its change, of which last is the greatest counter.

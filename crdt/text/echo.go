@@ -1,0 +1,287 @@
+package text
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxSides is the number of heads up to which the echoes of a version are found.
+const maxSides = 4
+
+// An echo is text that one side of a merge says again. Where events that do not know of each other meet, as the parents
+// of one event or as the heads of a text, what they show is compared between the characters that both show. Where they
+// show the same there, and each inserted all of it after they had parted, it stands once: what comes later in Automerge's
+// order is deleted, by one more change of the event that was made on them. So what both sides did on different versions,
+// or in other steps, is one, as in git. Only the last text of each side counts: a side that goes on by itself is compared
+// anew. What has a nonce, and what a third side deleted, has no echo.
+
+// echoes gives the spans that are echoes in a version, in their order, and the changes that inserted what they repeat. No
+// span is cut or moved.
+func (q *sequence) echoes(nodes []node, version []int32) (echoes []place, kept []int32) {
+	first := int32(q.base + 1)
+	var heads []int32
+	for _, p := range version {
+		if p >= first {
+			heads = append(heads, p-first)
+		}
+	}
+	if len(heads) < 2 || len(heads) > maxSides {
+		return nil, nil
+	}
+	type pair struct{ a, b int32 }
+	only := map[pair][2][]int32{}
+	seen := map[int32]bool{} // by another head
+	for i, a := range heads {
+		for _, b := range heads[i+1:] {
+			onlyA, onlyB := q.between(nodes, []int32{a}, []int32{b})
+			only[pair{a, b}] = [2][]int32{onlyA, onlyB}
+			seen[a] = seen[a] || len(onlyA) == 0
+			seen[b] = seen[b] || len(onlyB) == 0
+		}
+	}
+	heads = slices.DeleteFunc(heads, func(h int32) bool { return seen[h] })
+	for i, a := range heads {
+		for _, b := range heads[i+1:] {
+			m := meeting{sequence: q, nodes: nodes, events: only[pair{a, b}]}
+			if m.inserts(0) && m.inserts(1) {
+				m.all = q.pin(nodes, version)
+				m.sides = [2]int{q.pin(nodes, []int32{a + first}), q.pin(nodes, []int32{b + first})}
+				m.compare()
+				q.unpin()
+				echoes, kept = append(echoes, m.echoes...), append(kept, m.kept...)
+			}
+		}
+	}
+	slices.SortFunc(echoes, place.compare)
+	return slices.Compact(echoes), kept
+}
+
+// compare orders places by where they are.
+func (p place) compare(o place) int {
+	if p.leaf != o.leaf {
+		return p.leaf - o.leaf
+	}
+	return p.i - o.i
+}
+
+// meeting is two sides of a merge.
+type meeting struct {
+	*sequence
+	nodes  []node
+	events [2][]int32     // that only one side holds
+	sides  [2]int         // their slots
+	all    int            // the slot of the merge
+	hunks  map[int32]Hunk // of the events, by change
+	echoes []place
+	kept   []int32
+}
+
+func (m *meeting) event(e int32) *Event { return m.nodes[int(e)+m.base+1].event }
+
+// inserts tells whether a side inserted anything at all.
+func (m *meeting) inserts(side int) bool {
+	for _, e := range m.events[side] {
+		for _, h := range m.event(e).Hunks {
+			if slices.ContainsFunc(h, func(s Splice) bool { return s.Ins != "" }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// compare looks at every gap, the spans between two that both sides show, in which the side of fewer events inserted.
+func (m *meeting) compare() {
+	side := 0
+	if len(m.events[1]) < len(m.events[0]) {
+		side = 1
+	}
+	m.stamp++
+	for _, e := range m.events[side] {
+		for _, c := range m.sequence.events[e].changes {
+			for _, l := range m.changes[c].leaves {
+				l.stamp = m.stamp
+			}
+		}
+	}
+	var done place // what is in front of it
+	for li, l := range m.leaves {
+		if l.stamp != m.stamp {
+			continue
+		}
+		for i := range l.spans {
+			at := place{leaf: li, i: i}
+			if at.compare(done) >= 0 && m.new(side, &l.spans[i]) {
+				done = m.gap(m.start(at))
+			}
+		}
+	}
+}
+
+// new tells whether a side shows a span that the other has never seen.
+func (m *meeting) new(side int, x *span) bool {
+	return m.visible(m.sides[side], x) && m.slots[m.sides[1-side]].events[x.change] == 0
+}
+
+// start is where the gap that a place is in starts.
+func (m *meeting) start(p place) place {
+	for {
+		for p.i == 0 {
+			if p.leaf == 0 {
+				return p
+			}
+			p = place{leaf: p.leaf - 1, i: len(m.leaves[p.leaf-1].spans)}
+		}
+		if x := &m.leaves[p.leaf].spans[p.i-1]; m.visible(m.sides[0], x) && m.visible(m.sides[1], x) {
+			return p
+		}
+		p.i--
+	}
+}
+
+// gap looks at the gap that starts at a place and tells where it ends.
+func (m *meeting) gap(p place) (end place) {
+	var shown [2][]place
+	var n [2]int
+	whole := true
+	for p.leaf < len(m.leaves) {
+		if p.i == len(m.leaves[p.leaf].spans) {
+			p = place{leaf: p.leaf + 1}
+			continue
+		}
+		x := m.at(p)
+		a, b := m.visible(m.sides[0], x), m.visible(m.sides[1], x)
+		if a && b {
+			break
+		}
+		for side, shows := range [2]bool{a, b} {
+			if shows {
+				shown[side] = append(shown[side], p)
+				n[side] += x.n
+				whole = whole && m.new(side, x)
+			}
+		}
+		p.i++
+	}
+	if !whole || n[0] == 0 || n[0] != n[1] {
+		return p
+	}
+	stays, goes := shown[0], shown[1]
+	if goes[0].compare(stays[0]) < 0 {
+		stays, goes = goes, stays
+	}
+	deleted := func(p place) bool { return !m.visible(m.all, m.at(p)) } // by a third side
+	if !m.equal(stays, goes) || slices.ContainsFunc(stays, deleted) {
+		return p
+	}
+	m.echoes = append(m.echoes, slices.DeleteFunc(goes, deleted)...)
+	for _, p := range stays {
+		m.kept = append(m.kept, m.at(p).change)
+	}
+	return p
+}
+
+func (m *meeting) at(p place) *span { return &m.leaves[p.leaf].spans[p.i] }
+
+// equal compares the texts of two lists of spans. What has a nonce is like nothing else.
+func (m *meeting) equal(a, b []place) bool {
+	if m.hunks == nil {
+		m.hunks = map[int32]Hunk{}
+		for _, es := range m.events {
+			for _, e := range es {
+				if v := m.event(e); len(v.Nonce) == 0 {
+					for i, c := range m.sequence.events[e].changes[:m.sequence.events[e].hunks] {
+						m.hunks[c] = v.Hunks[i]
+					}
+				}
+			}
+		}
+	}
+	x, known := m.text(a)
+	if !known {
+		return false
+	}
+	y, known := m.text(b)
+	return known && x == y
+}
+
+func (m *meeting) text(spans []place) (text string, known bool) {
+	var sb strings.Builder
+	for _, p := range spans {
+		x := m.at(p)
+		h, ok := m.hunks[x.change]
+		if !ok {
+			return "", false
+		}
+		sb.WriteString(h.inserted(m.changes[x.change].last, *x))
+	}
+	return sb.String(), true
+}
+
+// inserted is the text of a span of the change that a hunk is, of which last is the greatest counter.
+func (h Hunk) inserted(last int, x span) string {
+	for _, s := range h { // the first took effect last
+		n := runeCount(s.Ins)
+		if first := last - n + 1; n > 0 && x.first >= first {
+			t := s.Ins[prefix(s.Ins, x.first-first):]
+			return t[:prefix(t, x.n)]
+		}
+		last -= n + s.Del
+	}
+	return ""
+}
+
+// silence deletes the echoes of an event's parents, in the version of slot s, as one change of the event, if there are
+// any.
+func (q *sequence) silence(s int, e *Event, echoes []place, kept []int32, start int, out *rope) (c int32, ok bool) {
+	if len(echoes) == 0 {
+		return 0, false
+	}
+	sl := &q.slots[s]
+	id := e.EchoChangeID(q.text)
+	if c, ok := q.byID[id]; ok { // of another event on the same parents
+		sl.events[c] = 1
+		q.recount(s, []int32{c}, 1)
+		return c, true
+	}
+	c = q.newChange(id)
+	sl.events[c] = 1
+	for i := range q.slots {
+		q.slots[i].hint = hint{}
+	}
+	for _, p := range echoes {
+		l := q.leaves[p.leaf]
+		x := &l.spans[p.i]
+		if len(x.dels) == 0 {
+			if out != nil {
+				out.splice(q.before(p), x.n, "", 0)
+			}
+			l.visible[allSlot] -= x.n
+		}
+		if q.record != nil {
+			q.record(c, Op{At: OpID{q.changes[x.change].id, x.first}, Delete: x.n})
+		}
+		l.visible[s] -= x.n
+		sl.length -= x.n
+		x.dels = append(x.dels, c)
+		x.gone[s]++
+		q.note(c, l)
+		start += x.n
+	}
+	q.changes[c].last = start
+	q.changes[c].kept = kept
+	return c, true
+}
+
+// before counts the code points of the whole text in front of a place.
+func (q *sequence) before(p place) (n int) {
+	for _, l := range q.leaves[:p.leaf] {
+		n += l.visible[allSlot]
+	}
+	for i := range p.i {
+		if x := &q.leaves[p.leaf].spans[i]; len(x.dels) == 0 {
+			n += x.n
+		}
+	}
+	return n
+}
