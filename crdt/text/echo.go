@@ -44,7 +44,9 @@ func (q *sequence) echoes(nodes []node, version []int32) (echoes []place, kept [
 		for _, b := range heads[i+1:] {
 			m := meeting{sequence: q, nodes: nodes, events: only[pair{a, b}]}
 			if m.inserts(0) && m.inserts(1) {
-				m.all = q.pin(nodes, version)
+				if m.all = -1; len(heads) > 2 {
+					m.all = q.pin(nodes, version)
+				}
 				m.sides = [2]int{q.pin(nodes, []int32{a + first}), q.pin(nodes, []int32{b + first})}
 				m.compare()
 				q.unpin()
@@ -70,7 +72,7 @@ type meeting struct {
 	nodes  []node
 	events [2][]int32     // that only one side holds
 	sides  [2]int         // their slots
-	all    int            // the slot of the merge
+	all    int            // the slot of the merge, -1 if there is no third side
 	hunks  map[int32]Hunk // of the events, by change
 	echoes []place
 	kept   []int32
@@ -140,45 +142,50 @@ func (m *meeting) start(p place) place {
 }
 
 // gap looks at the gap that starts at a place and tells where it ends.
-func (m *meeting) gap(p place) (end place) {
-	var shown [2][]place
-	var n [2]int
+func (m *meeting) gap(start place) (end place) {
+	var n [2]int // code points that each side shows
 	whole := true
-	for p.leaf < len(m.leaves) {
-		if p.i == len(m.leaves[p.leaf].spans) {
-			p = place{leaf: p.leaf + 1}
-			continue
-		}
-		x := m.at(p)
-		a, b := m.visible(m.sides[0], x), m.visible(m.sides[1], x)
-		if a && b {
-			break
-		}
-		for side, shows := range [2]bool{a, b} {
-			if shows {
-				shown[side] = append(shown[side], p)
+	for end = start; m.inGap(&end); end.i++ {
+		x := m.at(end)
+		for side, s := range m.sides {
+			if m.visible(s, x) {
 				n[side] += x.n
 				whole = whole && m.new(side, x)
 			}
 		}
-		p.i++
 	}
 	if !whole || n[0] == 0 || n[0] != n[1] {
-		return p
+		return end
+	}
+	var shown [2][]place
+	for p := start; m.inGap(&p); p.i++ {
+		for side, s := range m.sides {
+			if m.visible(s, m.at(p)) {
+				shown[side] = append(shown[side], p)
+			}
+		}
 	}
 	stays, goes := shown[0], shown[1]
 	if goes[0].compare(stays[0]) < 0 {
 		stays, goes = goes, stays
 	}
-	deleted := func(p place) bool { return !m.visible(m.all, m.at(p)) } // by a third side
+	deleted := func(p place) bool { return m.all >= 0 && !m.visible(m.all, m.at(p)) } // by a third side
 	if !m.equal(stays, goes) || slices.ContainsFunc(stays, deleted) {
-		return p
+		return end
 	}
 	m.echoes = append(m.echoes, slices.DeleteFunc(goes, deleted)...)
 	for _, p := range stays {
 		m.kept = append(m.kept, m.at(p).change)
 	}
-	return p
+	return end
+}
+
+// inGap tells whether there is a span at a place that not both sides show. A place behind a leaf becomes the next one's.
+func (m *meeting) inGap(p *place) bool {
+	for p.leaf < len(m.leaves) && p.i == len(m.leaves[p.leaf].spans) {
+		*p = place{leaf: p.leaf + 1}
+	}
+	return p.leaf < len(m.leaves) && !(m.visible(m.sides[0], m.at(*p)) && m.visible(m.sides[1], m.at(*p)))
 }
 
 func (m *meeting) at(p place) *span { return &m.leaves[p.leaf].spans[p.i] }
