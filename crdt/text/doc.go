@@ -13,9 +13,9 @@
 // Where events that do not know of each other meet and show the same in one place, it stands once (echo.go): that is one
 // more change of the document, made by the meeting.
 //
-// Promises: what an event inserted is in the text, or its equal is in its place, until an event that saw it deletes it; every order of arrival gives the
-// same text; an event that does not fit its parents changes nothing, on every device alike; input from elsewhere never
-// makes the package panic, and costs time and memory bounded by its size and the history's.
+// Promises: what an event inserted is in the text, or its equal in its place, until an event that saw it deletes it; every
+// order of arrival gives the same text; an event that does not fit its parents changes nothing, on every device alike;
+// input from elsewhere never makes the package panic, and costs time and memory bounded by its size and the history's.
 //
 // It never reads files, clocks or the network, and knows nothing of names or devices. Positions are Unicode code points.
 package text
