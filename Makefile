@@ -87,9 +87,13 @@ bench-fs: setup-test build
 	SHEAF_BIN=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench '^BenchmarkMount$$' -benchtime 1x -timeout 3h -v ./integration
 
 # Answers against the same library called directly, and what they cost the mount.
+bench-ask: export SHEAF_BENCH_TABLE = $(CURDIR)/bin/ask.table
+bench-ask: export SHEAF_BIN = $(CURDIR)/$(BIN)
 bench-ask: setup-test models build
-	$(GO) test -run '^$$' -bench Engine -benchtime 3x ./infer/engine/llama
+	@rm -f $$SHEAF_BENCH_TABLE
+	$(GO) test -run '^$$' -bench Engine -benchtime 5x ./infer/engine/llama
 	$(GO) test -run '^$$' -bench Ask -benchtime 1x ./integration
+	@cat $$SHEAF_BENCH_TABLE
 
 clean:
 	rm -rf bin .cache

@@ -59,7 +59,7 @@ func (fs *filesystem) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name strin
 	if st.Ok() && n != nil {
 		n.mu.Lock()
 		if n.sess != nil {
-			n.sess.closed = true
+			n.sess.closed = time.Now()
 		}
 		n.mu.Unlock()
 		fs.ripen(n)

@@ -195,7 +195,7 @@ func (fs *filesystem) goOnWith(r record) error {
 	}
 	mtime := time.Unix(st.Mtim.Unix())
 	s := &session{record: r, fd: fd, readOnly: -1, writer: fs.resolver.see(0, true, nil), begun: mtime, since: mtime, last: mtime, mtime: mtime,
-		size: st.Size, dirty: true, wrote: true, closed: true}
+		size: st.Size, dirty: true, wrote: true, closed: time.Now()}
 	in, err := fs.inodeOf(r)
 	if err != nil {
 		syscall.Close(fd)

@@ -364,7 +364,7 @@ func (fs *filesystem) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Statu
 		return fuse.OK
 	}
 	if !n.bound {
-		s.closed = true
+		s.closed = time.Now()
 		fs.ripen(n)
 		return fuse.OK
 	}
@@ -418,7 +418,7 @@ func (fs *filesystem) closeView(h *handle) {
 		case n.gone:
 		case !n.bound:
 			if s.wrote || n.writers == 0 {
-				s.closed = true
+				s.closed = time.Now()
 				fs.ripen(n)
 			}
 		case s.dirty && (s.wrote && !s.Object || n.writers == 0):

@@ -97,7 +97,7 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 	var out []made
 	for _, in := range list {
 		in.mu.Lock()
-		if in.bound || in.gone || in.parent == nil || in.sess != nil && (!in.sess.closed || in.sess.storing != nil) {
+		if in.bound || in.gone || in.parent == nil || in.sess != nil && (in.sess.closed.IsZero() || in.sess.storing != nil) {
 			in.mu.Unlock()
 			continue
 		}
@@ -133,7 +133,14 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 			hidden[dir] = true // removed elsewhere; the new file brings it back
 		}
 	}
-	err := fs.update(func(tx *crdt.Tx) error {
+	at := time.Time{}
+	for _, m := range out {
+		if s := m.in.sess; s != nil && s.closed.After(at) {
+			at = s.closed
+		}
+	}
+	fs.gitChanged()
+	err := fs.folder.UpdateAs(&origin{fs: fs, at: at}, func(tx *crdt.Tx) error {
 		for i := range out {
 			m := &out[i]
 			in := m.in

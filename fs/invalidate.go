@@ -368,11 +368,15 @@ func (fs *filesystem) returned(node crdt.NodeID) {
 	}
 }
 
-// Saved tells whether a notice of a folder is of what a program did in a mount,
-// by the notice's origin.
-func Saved(o any) bool {
-	_, ok := o.(*origin)
-	return ok
+// Saved tells whether a notice of a folder is of what a program did in a mount, by the
+// notice's origin, and when it did that. Of new files, which reach the folder many at
+// once, it is when the last of them was closed; the zero time where it was just now.
+func Saved(o any) (at time.Time, ok bool) {
+	by, ok := o.(*origin)
+	if !ok {
+		return time.Time{}, false
+	}
+	return by.at, true
 }
 
 // Blind tells whether a notice of a folder is of a save that took the place of what
@@ -386,6 +390,7 @@ func Blind(o any) bool {
 type origin struct {
 	fs    *filesystem
 	moved []crdt.NodeID // the kernel knows of these renames
+	at    time.Time     // when it was made, zero for now
 	blind bool          // a save in place of what its writer had not read
 }
 

@@ -352,7 +352,7 @@ func (fs *filesystem) bringInFile(src localSource, dst, to *inode, newName strin
 	n.loaded, n.mtime, n.writer = true, mtime, who
 	now := time.Now()
 	s := &session{fd: fd, readOnly: -1, writer: who, begun: now, since: now, last: now, mtime: mtime,
-		size: st.Size, dirty: true, wrote: true, closed: true}
+		size: st.Size, dirty: true, wrote: true, closed: time.Now()}
 	s.record = record{ID: fs.journal.number(), Kind: sessionRecord, Parent: to.node, Name: newName,
 		Path: join(fs.folder.Path(to.node), newName), Mode: n.draft.mode, Truncated: true, Synced: true}
 	n.sess = s
@@ -382,7 +382,7 @@ func (fs *filesystem) bringInFile(src localSource, dst, to *inode, newName strin
 		fs.ripen(n)
 	default:
 		n.mu.Lock()
-		s.closed = false
+		s.closed = time.Time{}
 		n.mu.Unlock()
 		fs.awaitClose(n, s)
 	}
@@ -402,7 +402,9 @@ func (fs *filesystem) awaitClose(n *inode, s *session) {
 		if s.fd >= 0 && syscall.Fstat(s.fd, &st) == nil {
 			s.size = st.Size
 		}
-		s.closed = !open
+		if s.closed = time.Now(); open {
+			s.closed = time.Time{}
+		}
 		n.mu.Unlock()
 		if open {
 			fs.awaitClose(n, s)

@@ -12,7 +12,7 @@ import (
 // directory itself may be shared: on other devices it is empty, or holds their own.
 func (fs *filesystem) settleTag(n *inode) {
 	n.mu.Lock()
-	candidate := !n.bound && !n.gone && isTag(n.name) && n.sess != nil && n.sess.closed
+	candidate := !n.bound && !n.gone && isTag(n.name) && n.sess != nil && !n.sess.closed.IsZero()
 	n.mu.Unlock()
 	if !candidate {
 		return

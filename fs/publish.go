@@ -59,6 +59,7 @@ func (fs *filesystem) publish(in *inode) error {
 // write makes content a version of a node, from the base of its writer, and
 // returns what the writer knows now.
 func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (crdt.Version, error) {
+	at := time.Now()
 	current, err := fs.folder.Content(node)
 	removed := errors.Is(err, crdt.ErrNotExist)
 	if err != nil && !removed && !errors.Is(err, crdt.ErrNotHere) {
@@ -75,7 +76,7 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 			b.note = resolved
 		}
 	}
-	o := &origin{fs: fs, blind: b.note == replaced}
+	o := &origin{fs: fs, at: at, blind: b.note == replaced}
 	if fs.asksAnew(node, s) {
 		b, o.blind = base{version: s.Base}, true
 	}
@@ -128,7 +129,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 	s.readers = nil
 	in.writer = s.writer
 	delete(in.guards, s.writer.wait().process)
-	s.made, s.dirty, s.since, s.closed = v, false, now, false
+	s.made, s.dirty, s.since, s.closed = v, false, now, time.Time{}
 	if in.placed > 0 && s.stored == nil {
 		// The writer goes on at offsets of its own, so its bytes stay.
 		s.record.Base, s.record.Node, s.record.Object = v, in.node, false
@@ -172,7 +173,7 @@ func (fs *filesystem) publishAppend(in *inode, s *session) error {
 		s.dirty = true
 		return fs.publish(in)
 	}
-	done, err := appendOnce(fs.folder, &origin{}, in.node, s.Mark, b)
+	done, err := appendOnce(fs.folder, &origin{at: time.Now()}, in.node, s.Mark, b)
 	if err != nil {
 		return err
 	}
@@ -343,7 +344,7 @@ func (fs *filesystem) look(in *inode, s *session) {
 	case in.writers > 0 && !s.Appended && (!s.textSoFar() || fs.inodeWhole(in)):
 		wait = quiet
 	case !in.bound:
-		s.closed = true
+		s.closed = now
 		in.mu.Unlock()
 		fs.ripen(in)
 		return

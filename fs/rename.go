@@ -106,7 +106,7 @@ func (fs *filesystem) prepare(dir uint64, name string, newDir uint64, newName st
 	whole := fs.keepsWhole(fs.spotOf(to.node).under(newName))
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.sess != nil && in.sess.closed {
+	if in.sess != nil && !in.sess.closed.IsZero() {
 		if _, err := fs.content(in, in.sess, whole); err != nil {
 			fs.log.Warn("store a file to be renamed", "name", name, "err", err) // the rename tries again
 		}
@@ -402,7 +402,7 @@ func (fs *filesystem) renameReplace(src, from *inode, oldName string, dst, to *i
 func (fs *filesystem) publishHere(n *inode) error {
 	n.mu.Lock()
 	if n.sess != nil {
-		n.sess.closed = true
+		n.sess.closed = time.Now()
 	}
 	n.mu.Unlock()
 	return fs.publishNewLocked([]*inode{n})[n]

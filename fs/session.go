@@ -26,10 +26,10 @@ type session struct {
 	covered  int64         // so many bytes, from the first on, were written since it began
 	mtime    time.Time
 
-	dirty  bool // something is not published
-	wrote  bool // bytes came since the truncation
-	closed bool // a new file was closed once: it may be published
-	killed bool // what it began with is gone, and a signal ended its writer
+	dirty  bool      // something is not published
+	wrote  bool      // bytes came since the truncation
+	closed time.Time // when a new file was closed last, and so may be published; zero if it was not
+	killed bool      // what it began with is gone, and a signal ended its writer
 
 	writer  *caller   // who wrote last
 	readers []*caller // who was given bytes that have no version yet

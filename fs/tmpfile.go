@@ -86,7 +86,7 @@ func (fs *filesystem) giveName(n, dir *inode, name string, who *caller) error {
 	s, err := fs.begin(n, who, whole)
 	if err == nil {
 		fs.place(n, &s.record)
-		s.Unnamed, s.closed = false, true
+		s.Unnamed, s.closed = false, time.Now()
 		err = fs.journal.put(s.record)
 	}
 	if err != nil {

@@ -30,8 +30,9 @@ var (
 // Options of a Service.
 type Options struct {
 	// Saved tells whether a notice's origin is a program of this device that
-	// saved a file. nil: every local change of unknown origin is one.
-	Saved func(origin any) bool
+	// saved a file, and when it did: from then on a question has to be unchanged.
+	// The zero time is now. nil: every local change of unknown origin is one.
+	Saved func(origin any) (at time.Time, ok bool)
 
 	// Blind tells whether such a save took the place of what its writer had not
 	// read: then it asks what it says, asked before or not. nil: none does.
@@ -153,15 +154,19 @@ func (s *Service) watcher(f *crdt.Folder) (*watcher, error) {
 	return nil, &crdt.Error{Op: "ask", Path: f.Name(), Kind: ErrClosed}
 }
 
-// saved tells whether a notice is of a save by a program of this device.
-func (s *Service) saved(n crdt.Notice) bool {
-	if !n.Local {
-		return false
+// saved tells whether a notice is of a save by a program of this device, and when that was.
+func (s *Service) saved(n crdt.Notice) (at time.Time, ok bool) {
+	switch now := time.Now(); {
+	case !n.Local:
+		return now, false
+	case s.o.Saved == nil:
+		return now, n.Origin == nil
+	default:
+		if at, ok = s.o.Saved(n.Origin); at.IsZero() || at.After(now) {
+			at = now
+		}
+		return at, ok
 	}
-	if s.o.Saved == nil {
-		return n.Origin == nil
-	}
-	return s.o.Saved(n.Origin)
 }
 
 // author is who answers: the model and this device.

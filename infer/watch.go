@@ -174,14 +174,14 @@ func (w *watcher) hear(n crdt.Notice) {
 			f.check = f.heard.Add(w.s.timing.settle)
 			continue
 		}
-		if c.Saved != nil && w.s.saved(n) {
-			w.save(f, c, w.s.o.Blind != nil && w.s.o.Blind(n.Origin))
+		if at, ok := w.s.saved(n); ok && c.Saved != nil {
+			w.save(f, c, at, w.s.o.Blind != nil && w.s.o.Blind(n.Origin))
 		}
 	}
 }
 
-// save looks at what a program of this device saved, blindly or having read c.Base.
-func (w *watcher) save(f *file, c crdt.Change, blind bool) {
+// save looks at what a program of this device saved at a time, blindly or having read c.Base.
+func (w *watcher) save(f *file, c crdt.Change, at time.Time, blind bool) {
 	var before crdt.Content
 	var err error
 	if !blind {
@@ -196,7 +196,7 @@ func (w *watcher) save(f *file, c crdt.Change, blind bool) {
 		return
 	}
 	if ask, ok := conversation.Asked(before.Text, after.Text); ok {
-		f.asked, f.due = &ask, time.Now().Add(w.s.timing.quiet)
+		f.asked, f.due = &ask, at.Add(w.s.timing.quiet)
 		w.note()
 	}
 }

@@ -2,6 +2,7 @@ package llama_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,24 +30,36 @@ func BenchmarkEngine(b *testing.B) {
 		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
 			raw.Threads(threads)
 			s := open(b, realEngine(b, llama.Options{Context: 2048, Threads: threads, Nice: -1}))
-			b.Run("answer", func(b *testing.B) { benchAnswer(b, s, raw) })
-			b.Run("follow-up", func(b *testing.B) { benchFollowUp(b, s, raw) })
-			b.Run("cancel", func(b *testing.B) { benchCancel(b, s) })
+			named := strings.TrimSuffix(fmt.Sprintf("%d threads", threads), map[bool]string{true: "s"}[threads == 1])
+			b.Run("answer", func(b *testing.B) { raw.Use(b); benchAnswer(b, s, raw, named) })
+			b.Run("follow-up", func(b *testing.B) { raw.Use(b); benchFollowUp(b, s, raw, named) })
+			b.Run("cancel", func(b *testing.B) { benchCancel(b, s, named) })
 		})
 	}
 }
 
+// patient is a session's Generate with the patience of llamatest.
+func patient(b *testing.B, s engine.Session, r engine.Request, emit func(string) error) (engine.Stats, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), llamatest.Patience)
+	defer cancel()
+	st, err := s.Generate(ctx, r, emit)
+	if ctx.Err() != nil {
+		b.Skipf("not measured: an answer took more than %v; other programs use the cores", llamatest.Patience)
+	}
+	return st, err
+}
+
 // benchAnswer measures the first token and those that follow.
-func benchAnswer(b *testing.B, s engine.Session, raw *llamatest.Direct) {
+func benchAnswer(b *testing.B, s engine.Session, raw *llamatest.Direct, threads string) {
 	const tokens = 64
 	question := "Tell me a long story about a lighthouse."
 	prompt := raw.Prompt("", question)
 	var rawFirst, first, rawNext, next []time.Duration
 	for b.Loop() {
-		f, rest := raw.Answer(prompt, 0, tokens)
-		rawFirst, rawNext = append(rawFirst, f), append(rawNext, rest...)
+		t := raw.Answer(prompt, 0, tokens)
+		rawFirst, rawNext = append(rawFirst, t.First), append(rawNext, t.Rest...)
 		var last time.Time
-		st, err := s.Generate(context.Background(), engine.Request{Turns: user(question), MaxTokens: tokens, Cold: true}, func(string) error {
+		st, err := patient(b, s, engine.Request{Turns: user(question), MaxTokens: tokens, Cold: true}, func(string) error {
 			now := time.Now()
 			if !last.IsZero() {
 				next = append(next, now.Sub(last))
@@ -62,27 +75,27 @@ func benchAnswer(b *testing.B, s engine.Session, raw *llamatest.Direct) {
 		}
 		first = append(first, st.FirstPiece)
 	}
-	b.ReportMetric(quick(rawNext).Seconds()/quick(next).Seconds(), "of-raw-decode")
 	b.ReportMetric(1/quick(next).Seconds(), "tokens/s")
-	b.ReportMetric(ms(quick(first)-quick(rawFirst)), "first-ms-over-raw")
+	llamatest.AtLeast(b, 0.97, quick(rawNext).Seconds()/quick(next).Seconds(), "times", "decode, of raw, "+threads)
+	llamatest.AtMost(b, 30, ms(quick(first)-quick(rawFirst)), "ms", "engine: first piece, over raw, "+threads)
 }
 
 // benchFollowUp measures a turn after a long one, against the evaluation of just the
 // tokens that are new.
-func benchFollowUp(b *testing.B, s engine.Session, raw *llamatest.Direct) {
+func benchFollowUp(b *testing.B, s engine.Session, raw *llamatest.Direct, threads string) {
 	var over []time.Duration
 	computed := 0
 	for b.Loop() {
 		long := strings.Repeat("The keeper lit the lamp and wrote into his book. ", 20) + "What did he write?"
 		var first, again engine.Stats
 		var answer strings.Builder
-		first, err := s.Generate(context.Background(), engine.Request{Turns: user(long), MaxTokens: 24, Cold: true}, func(p string) error { answer.WriteString(p); return nil })
+		first, err := patient(b, s, engine.Request{Turns: user(long), MaxTokens: 24, Cold: true}, func(p string) error { answer.WriteString(p); return nil })
 		if err != nil {
 			b.Fatal(err)
 		}
 		said := strings.TrimSpace(answer.String())
 		turns := []engine.Turn{{Text: long}, {Role: engine.Model, Text: said}, {Text: "And why did he write it?"}}
-		again, err = s.Generate(context.Background(), engine.Request{Turns: turns, MaxTokens: 1}, func(string) error { return nil })
+		again, err = patient(b, s, engine.Request{Turns: turns, MaxTokens: 1}, func(string) error { return nil })
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -90,20 +103,19 @@ func benchFollowUp(b *testing.B, s engine.Session, raw *llamatest.Direct) {
 		if again.PromptTokens != len(prompt) {
 			b.Fatalf("%d tokens of prompt, %d directly", again.PromptTokens, len(prompt))
 		}
-		raw.Answer(prompt[:again.Reused], 0, 1)
-		direct, _ := raw.Answer(prompt, again.Reused, 1)
-		over = append(over, again.FirstPiece-direct)
+		raw.Compute(prompt[:again.Reused], 0)
+		over = append(over, again.FirstPiece-raw.Answer(prompt, again.Reused, 1).First)
 		computed = again.PromptTokens - again.Reused
 		b.ReportMetric(float64(first.PromptTokens), "tokens-before")
 	}
 	b.ReportMetric(float64(computed), "tokens-computed")
-	b.ReportMetric(ms(quick(over)), "first-ms-over-raw")
+	llamatest.AtMost(b, 50, ms(quick(over)), "ms", "engine: follow-up, over its new tokens, "+threads)
 }
 
 // benchCancel measures from the wish to end an answer until it has ended.
-func benchCancel(b *testing.B, s engine.Session) {
+func benchCancel(b *testing.B, s engine.Session, threads string) {
 	after := func(r engine.Request) time.Duration {
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), llamatest.Patience)
 		defer cancel()
 		var at time.Time
 		words := 0
@@ -118,7 +130,10 @@ func benchCancel(b *testing.B, s engine.Session) {
 			}
 			return nil
 		})
-		if err == nil || at.IsZero() {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			b.Skipf("not measured: ten tokens took more than %v; other programs use the cores", llamatest.Patience)
+		case err == nil || at.IsZero():
 			b.Fatal("it ended before it was cancelled")
 		}
 		return time.Since(at)
@@ -130,8 +145,8 @@ func benchCancel(b *testing.B, s engine.Session) {
 	}
 	slices.Sort(inPrompt)
 	slices.Sort(inAnswer)
-	b.ReportMetric(ms(inPrompt[len(inPrompt)/2]), "in-prompt-ms")
 	b.ReportMetric(ms(inPrompt[len(inPrompt)-1]), "in-prompt-max-ms")
-	b.ReportMetric(ms(inAnswer[len(inAnswer)/2]), "in-answer-ms")
 	b.ReportMetric(ms(inAnswer[len(inAnswer)-1]), "in-answer-max-ms")
+	llamatest.AtMost(b, 50, ms(inPrompt[len(inPrompt)/2]), "ms", "engine: cancel in the prompt, "+threads)
+	llamatest.AtMost(b, 50, ms(inAnswer[len(inAnswer)/2]), "ms", "engine: cancel in the answer, "+threads)
 }

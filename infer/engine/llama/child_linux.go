@@ -28,8 +28,12 @@ func lowerPriority(nice int) {
 	// On Linux a priority belongs to a thread; new ones inherit it.
 	tasks, _ := os.ReadDir("/proc/self/task")
 	for _, t := range tasks {
-		if tid, err := strconv.Atoi(t.Name()); err == nil && nice > 0 {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, nice)
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil || nice <= 0 {
+			continue
+		}
+		if was, err := unix.Getpriority(unix.PRIO_PROCESS, tid); err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, min(20-was+nice, 19))
 		}
 	}
 	_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -3,6 +3,7 @@
 package llamatest
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,10 +15,10 @@ import (
 	"github.com/sheaf-fs/sheaf/infer/model/modeltest"
 )
 
-// Direct is the model that tests use, in this process. Its methods run on the
-// goroutine that made it, which keeps its thread until the test ends.
+// Direct is the model that tests use, in this process.
 type Direct struct {
 	tb    testing.TB
+	nice  int
 	model *native.Model
 }
 
@@ -40,20 +41,38 @@ func Load(tb testing.TB, context, threads, nice int) *Direct {
 			path = i.Path
 		}
 	}
-	runtime.LockOSThread()
-	tb.Cleanup(runtime.UnlockOSThread)
-	was, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
-	if err == nil && nice > 0 {
-		// The library's threads are begun by this one and inherit it.
-		unix.Setpriority(unix.PRIO_PROCESS, 0, nice)
-		tb.Cleanup(func() { unix.Setpriority(unix.PRIO_PROCESS, 0, 20-was) })
-	}
+	d := &Direct{nice: nice}
+	d.Use(tb)
 	m, err := native.Load(native.Config{Library: lib, Model: path, Context: context, Threads: threads})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	m.Abortable(false)
-	return &Direct{tb, m}
+	d.model = m
+	return d
+}
+
+// Use has the calling goroutine, of the test or benchmark tb, call the model until tb ends.
+// It keeps its thread, which computes and has the child's priority.
+func (d *Direct) Use(tb testing.TB) {
+	tb.Helper()
+	before := d.tb
+	d.tb = tb
+	runtime.LockOSThread()
+	was, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err == nil && d.nice > 0 {
+		err = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-was+d.nice)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if d.nice > 0 {
+			unix.Setpriority(unix.PRIO_PROCESS, 0, 20-was)
+		}
+		runtime.UnlockOSThread()
+		d.tb = before
+	})
 }
 
 // Threads sets how many threads compute.
@@ -86,31 +105,62 @@ func (d *Direct) Prompt(system string, turns ...string) (prompt []int32) {
 	return prompt
 }
 
+// Times are what the tokens of an answer took, one by one.
+type Times struct {
+	First time.Duration
+	Rest  []time.Duration
+}
+
+// Patience is how long one answer may take. Where other programs use the cores that its
+// threads wait for each other on, it would take minutes, and be no figure of anything.
+const Patience = 20 * time.Second
+
 // Answer answers a prompt of which so many tokens are computed already (Answer was
 // called with a prompt that begins so), greedily, and returns how long the first token
-// took and each that followed.
-func (d *Direct) Answer(prompt []int32, computed, tokens int) (first time.Duration, rest []time.Duration) {
+// took and each that followed: so many, or fewer where the answer ends. The test is
+// skipped when Patience is over.
+func (d *Direct) Answer(prompt []int32, computed, tokens int) Times {
 	d.tb.Helper()
 	start := time.Now()
-	d.model.Rewind(computed)
-	if err := d.model.Eval(prompt[computed:]); err != nil {
-		d.tb.Fatal(err)
-	}
+	d.Compute(prompt, computed)
 	d.model.Sampling(0, 0)
 	id, err := d.model.Sample()
 	last := time.Now()
-	first = last.Sub(start)
-	for i := 1; i < tokens && err == nil; i++ {
+	t := Times{First: last.Sub(start)}
+	for i := 1; i < tokens && err == nil && !d.model.IsEnd(id); i++ {
+		if time.Since(start) > Patience {
+			d.tb.Skipf("not measured: %d tokens took %v; other programs use the cores", i, Patience)
+		}
 		if err = d.model.Eval([]int32{id}); err == nil {
 			id, err = d.model.Sample()
 		}
 		now := time.Now()
-		rest, last = append(rest, now.Sub(last)), now
+		t.Rest, last = append(t.Rest, now.Sub(last)), now
 	}
 	if err != nil {
 		d.tb.Fatal(err)
 	}
-	return first, rest
+	return t
+}
+
+// Compute reads what is new of a prompt, and makes no answer. It is as impatient as Answer.
+func (d *Direct) Compute(prompt []int32, computed int) {
+	d.tb.Helper()
+	d.model.Rewind(computed)
+	if computed == len(prompt) {
+		return
+	}
+	d.model.Stop(false)
+	d.model.Abortable(true)
+	defer d.model.Abortable(false)
+	timer := time.AfterFunc(Patience, func() { d.model.Stop(true) })
+	defer timer.Stop()
+	switch err := d.model.Eval(prompt[computed:]); {
+	case errors.Is(err, native.ErrAborted):
+		d.tb.Skipf("not measured: a prompt of %d tokens took more than %v; other programs use the cores", len(prompt), Patience)
+	case err != nil:
+		d.tb.Fatal(err)
+	}
 }
 
 // Common returns with how many equal tokens two prompts begin.
