@@ -418,7 +418,9 @@ func (fs *filesystem) closeView(h *handle) {
 		case n.gone:
 		case !n.bound:
 			if s.wrote || n.writers == 0 {
-				s.closed = time.Now()
+				if !s.closed.After(s.last) { // the kernel may be late to say so
+					s.closed = time.Now()
+				}
 				fs.ripen(n)
 			}
 		case s.dirty && (s.wrote && !s.Object || n.writers == 0):

@@ -2,7 +2,9 @@ package fs
 
 import (
 	"os"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 )
@@ -48,4 +50,29 @@ func TestNewFileInRemovedDirectory(t *testing.T) {
 	equal(t, "rm", here.run("rm -rf d && ls -a | wc -l"), "2\n")
 	exchange(t, here, far)
 	equal(t, "far", far.names(), "")
+}
+
+// A new file reaches the folder a while after it was closed: the notice tells when that was.
+func TestNewFileToldFromItsClose(t *testing.T) {
+	here, _ := pair(t)
+	here.patient()
+	told := make(chan time.Time, 1)
+	cancel := here.f.Subscribe(func(n crdt.Notice) {
+		at, ok := Saved(n.Origin)
+		if ok && slices.ContainsFunc(n.Changes, func(c crdt.Change) bool { return c.After.Name == "q.ask" }) {
+			select {
+			case told <- at:
+			default:
+			}
+		}
+	})
+	defer cancel()
+	before := time.Now()
+	here.write("q.ask", "What?\n")
+	closed := time.Now()
+	time.Sleep(20 * time.Millisecond) // the wait that does not count
+	here.flush()
+	if at := <-told; at.Before(before) || at.After(closed) {
+		t.Errorf("saved %v after it was closed", at.Sub(closed))
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/infer/internal/confine"
 )
 
 // Limits of the child process.
@@ -26,6 +28,9 @@ func Run(kind string, in *os.File, out io.Writer) error {
 	limit(unix.RLIMIT_CPU, uint64(maxCPU/time.Second))
 	limit(unix.RLIMIT_FSIZE, 0)
 	limit(unix.RLIMIT_CORE, 0)
+	if err := confine.To(); err != nil { // in and out are open
+		return err
+	}
 	w := bufio.NewWriterSize(out, 64<<10)
 	if err := extract(kind, in, w); err != nil {
 		return err

@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/engine/llama/internal/native"
+	"github.com/sheaf-fs/sheaf/infer/internal/confine"
 )
 
 const beatEvery = 250 * time.Millisecond
@@ -47,8 +51,31 @@ func Run(in io.Reader, out io.Writer) error {
 		}
 		out = own
 	}
-	return runChild(in, out, func(c native.Config) (backend, error) { return native.Load(c) })
+	return runChild(in, out, func(c native.Config) (backend, error) {
+		// What runs from here on is not ours, and reads what strangers made.
+		if err := confine.To(needed(c.Library, c.Model)...); err != nil {
+			return nil, fmt.Errorf("%w: %w", native.ErrLibrary, err)
+		}
+		return native.Load(c)
+	})
 }
+
+// needed are the paths that a child reads: the library and those that it takes along, the
+// model, and what tells how many threads to compute with.
+func needed(library, model string) []string {
+	list := append(confine.Libraries(), library, model, "/proc/stat", "/proc/loadavg", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system")
+	// A large model may come in several files, of which the first is the one that is named.
+	if m := parts.FindStringSubmatch(model); m != nil {
+		more, _ := filepath.Glob(escape.Replace(m[1]) + "-[0-9][0-9][0-9][0-9][0-9]-of-" + m[2] + ".gguf")
+		list = append(list, more...)
+	}
+	return list
+}
+
+var (
+	parts  = regexp.MustCompile(`^(.*)-\d{5}-of-(\d{5})\.gguf$`)
+	escape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`) // in a pattern
+)
 
 // child is the one model of a process.
 type child struct {

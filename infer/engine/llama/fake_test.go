@@ -2,7 +2,9 @@ package llama
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +38,36 @@ func TestMain(m *testing.M) {
 		exit(err)
 	case "real":
 		exit(Run(os.Stdin, os.Stdout))
+	case "probed":
+		go probe(os.Getenv("SHEAF_TEST_SECRET"), os.NewFile(3, "result"))
+		exit(Run(os.Stdin, os.Stdout))
 	}
+}
+
+// probe tries, in a child that runs the real library, to open a file that it was not
+// given, until it is refused, and then other things. What it could do it writes to result.
+func probe(secret string, result *os.File) {
+	defer result.Close()
+	for {
+		f, err := os.Open(secret)
+		if errors.Is(err, os.ErrPermission) {
+			break
+		}
+		f.Close()
+		time.Sleep(time.Millisecond)
+	}
+	if f, err := os.Create(secret + ".new"); err == nil {
+		f.Close()
+		fmt.Fprintln(result, "made a file")
+	}
+	if _, err := os.ReadDir(filepath.Dir(secret)); err == nil {
+		fmt.Fprintln(result, "listed a directory")
+	}
+	if c, err := net.Dial("udp", "127.0.0.1:9"); err == nil {
+		c.Close()
+		fmt.Fprintln(result, "made a socket")
+	}
+	fmt.Fprintln(result, "refused")
 }
 
 func exit(err error) {

@@ -3,11 +3,15 @@ package llama_test
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/engine/enginetest"
@@ -176,5 +180,41 @@ func TestRealLibraryRefusesWhatIsNoModel(t *testing.T) {
 	defer e.Close()
 	if _, err := e.Open(t.Context(), ""); !errors.Is(err, engine.ErrNoEngine) {
 		t.Error(err)
+	}
+}
+
+// The child of the real library, while it answers, can open neither what is in the home
+// nor anything else that it was not given, and writes nowhere.
+func TestRealIsConfined(t *testing.T) {
+	store := modeltest.Store(t)
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno != 0 {
+		t.Skip("this kernel has no Landlock")
+	}
+	secret := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(secret, []byte("of the device"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	e := store.Engine(llama.Options{Context: 512, Threads: 1, Command: func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = []string{"SHEAF_TEST_CHILD=probed", "SHEAF_TEST_SECRET=" + secret, "GGML_NO_BACKTRACE=1"}
+		cmd.ExtraFiles = []*os.File{w}
+		return cmd
+	}})
+	defer e.Close()
+	if text, _ := generate(t, open(t, e), engine.Request{Turns: user("What is the capital of France?"), MaxTokens: 8}); text == "" {
+		t.Error("it does not answer")
+	}
+	w.Close()
+	r.SetReadDeadline(time.Now().Add(20 * time.Second)) // it is refused before it answers, or never
+	got, err := io.ReadAll(r)
+	e.Close()
+	if string(got) != "refused\n" {
+		t.Errorf("the child could do more: %q, %v", got, err)
 	}
 }
