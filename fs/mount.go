@@ -16,6 +16,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/fs/mountinfo"
 )
 
 // Options for a mount.
@@ -50,6 +51,7 @@ type Server struct {
 	fs     *filesystem
 	raw    *fuse.Server
 	point  string
+	dev    string // what is mounted, in the kernel's table
 	served chan struct{}
 	end    sync.Once
 }
@@ -151,6 +153,7 @@ func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, erro
 		raw.Unmount()
 		return nil, mountError(point, err)
 	}
+	s.dev = deviceAt(point)
 	return s, nil
 }
 
@@ -274,7 +277,16 @@ func closeOnExec() {
 func (fs *filesystem) String() string { return "sheaf" }
 
 // Point is where the folder is mounted, absolute.
-func (s *Server) Point() string { return s.point }
+// It follows renames of the directories above it.
+func (s *Server) Point() string {
+	if deviceAt(s.point) == s.dev {
+		return s.point
+	}
+	if point, ok := mountinfo.PointOf(s.dev); ok {
+		return point
+	}
+	return s.point
+}
 
 // Flush publishes what is written but not published yet, files being written
 // included, but for those that were only truncated so far.
@@ -323,7 +335,7 @@ func (s *Server) Unmount(ctx context.Context) error {
 		s.fs.watcher.Stop()
 	}
 	for {
-		err := s.raw.Unmount()
+		err := s.unmount()
 		if err == nil {
 			s.Wait()
 			return nil
@@ -336,6 +348,23 @@ func (s *Server) Unmount(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// deviceAt names what is mounted on point, "" where that is nothing.
+func deviceAt(point string) string {
+	above, err := filepath.EvalSymlinks(filepath.Dir(point)) // there are none in the kernel's table
+	if err != nil {
+		return ""
+	}
+	dev, _ := mountinfo.DeviceAt(filepath.Join(above, filepath.Base(point)))
+	return dev
+}
+
+func (s *Server) unmount() error {
+	if point := s.Point(); point != s.point {
+		return mountinfo.Unmount(point)
+	}
+	return s.raw.Unmount()
 }
 
 // finish publishes and lets go of everything, once nobody asks any more.

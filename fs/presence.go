@@ -36,9 +36,16 @@ func isIndexer(program string) bool {
 // those that are written first. Editors that close a file once they have read it are known
 // by the trace they keep: vim and neovim by their swap files, emacs by the lock of a changed
 // buffer, nano by having read it and still running. Indexers do not count.
-func (s *Server) Open() []OpenFile {
+func (s *Server) Open() []OpenFile { return s.opened(openFor) }
+
+// Writing lists the files that programs have open for writing, or in an editor, now.
+func (s *Server) Writing() []OpenFile {
+	return slices.DeleteFunc(s.opened(0), func(f OpenFile) bool { return !f.Writing })
+}
+
+func (s *Server) opened(least time.Duration) []OpenFile {
 	open := openFiles{}
-	s.fs.openHandles(open)
+	s.fs.openHandles(open, time.Now().Add(-least))
 	s.fs.inEditors(open)
 	list := make([]OpenFile, 0, len(open))
 	for _, f := range open {
@@ -72,8 +79,7 @@ func (o openFiles) add(f OpenFile) {
 	o[f.Node] = f
 }
 
-func (fs *filesystem) openHandles(open openFiles) {
-	before := time.Now().Add(-openFor)
+func (fs *filesystem) openHandles(open openFiles, before time.Time) {
 	fs.mu.RLock()
 	defer fs.mu.RUnlock()
 	for _, h := range fs.handles {

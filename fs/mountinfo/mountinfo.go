@@ -18,9 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// each calls fn with every mount point of this process's namespace and the type of the
-// filesystem there, such as "ext4" or "fuse.sheaf", in mount order.
-func each(fn func(point, fstype string)) {
+// mount is a line of the kernel's table.
+type mount struct {
+	dev    string // major:minor, the same for as long as it is mounted
+	point  string
+	fstype string // such as "ext4" or "fuse.sheaf"
+}
+
+// each calls fn with every mount of this process's namespace, in mount order.
+func each(fn func(mount)) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return
@@ -31,29 +37,50 @@ func each(fn func(point, fstype string)) {
 		fields := strings.Fields(before)
 		if ok && len(fields) >= 5 {
 			fstype, _, _ := strings.Cut(after, " ")
-			fn(unescape(fields[4]), fstype)
+			fn(mount{fields[2], unescape(fields[4]), fstype})
 		}
 	}
 }
 
 // At returns the type of the uppermost filesystem mounted on path itself.
 func At(path string) (fstype string, ok bool) {
-	each(func(p, t string) {
-		if p == path {
-			fstype, ok = t, true
+	each(func(m mount) {
+		if m.point == path {
+			fstype, ok = m.fstype, true
 		}
 	})
 	return fstype, ok
 }
 
+// DeviceAt names the uppermost filesystem mounted on path itself, for PointOf.
+func DeviceAt(path string) (dev string, ok bool) {
+	each(func(m mount) {
+		if m.point == path {
+			dev, ok = m.dev, true
+		}
+	})
+	return dev, ok
+}
+
+// PointOf returns where a filesystem is mounted now: a directory above its mount point may
+// have been renamed.
+func PointOf(dev string) (point string, ok bool) {
+	each(func(m mount) {
+		if m.dev == dev && !ok {
+			point, ok = m.point, true
+		}
+	})
+	return point, ok
+}
+
 // Above returns the mount that path, which is absolute and clean, lies in.
 func Above(path string) (point, fstype string, ok bool) {
-	each(func(p, t string) {
-		if rel, err := filepath.Rel(p, path); err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+	each(func(m mount) {
+		if rel, err := filepath.Rel(m.point, path); err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
 			return
 		}
-		if len(p) >= len(point) {
-			point, fstype, ok = p, t, true
+		if len(m.point) >= len(point) {
+			point, fstype, ok = m.point, m.fstype, true
 		}
 	})
 	return point, fstype, ok
@@ -99,14 +126,20 @@ func Dead(point string) bool {
 
 // Detach unmounts the uppermost FUSE filesystem on point at once, even while programs have
 // files open there. It does nothing where none is mounted.
-func Detach(point string) error {
+func Detach(point string) error { return unmount(point, unix.MNT_DETACH, "-z") }
+
+// Unmount unmounts the uppermost FUSE filesystem on point; it fails while something uses it.
+// It does nothing where none is mounted.
+func Unmount(point string) error { return unmount(point, 0) }
+
+func unmount(point string, flags int, args ...string) error {
 	if fstype, ok := At(point); !ok || !strings.HasPrefix(fstype, "fuse") {
 		return nil
 	}
-	err := unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	err := unix.Unmount(point, flags|unix.UMOUNT_NOFOLLOW)
 	if err == unix.EPERM { // an ordinary user: the setuid program may
 		for _, name := range []string{"fusermount3", "fusermount"} {
-			if err = exec.Command(name, "-u", "-z", "-q", point).Run(); err == nil {
+			if err = exec.Command(name, append(args, "-u", "-q", point)...).Run(); err == nil {
 				break
 			}
 		}

@@ -192,7 +192,7 @@ func (d *daemon) up(_ context.Context, _ control.UpRequest, _ func(string)) (con
 	}
 	r := control.UpReply{Folders: []control.Mounted{}, Failed: d.mountAll()}
 	for _, m := range d.allMounted() {
-		r.Folders = append(r.Folders, control.Mounted{ID: m.folder.ID().String(), Name: m.folder.Name(), Path: m.record.Point})
+		r.Folders = append(r.Folders, control.Mounted{ID: m.folder.ID().String(), Name: m.folder.Name(), Path: m.point()})
 	}
 	return r, nil
 }
@@ -210,16 +210,16 @@ func (d *daemon) down(_ context.Context, _ struct{}, say func(string)) (control.
 		return r, err
 	}
 	for _, m := range d.allMounted() {
-		writing := m.writing()
+		writing, point := m.writing(), m.point()
 		busy, err := d.unmount(m)
 		if err != nil {
 			return r, err
 		}
-		r.Unmounted = append(r.Unmounted, m.record.Point)
+		r.Unmounted = append(r.Unmounted, point)
 		if busy {
-			r.Busy = append(r.Busy, m.record.Point)
+			r.Busy = append(r.Busy, point)
 			for _, rel := range writing {
-				r.Writing = append(r.Writing, filepath.Join(m.record.Point, rel))
+				r.Writing = append(r.Writing, filepath.Join(point, rel))
 			}
 		}
 	}

@@ -43,9 +43,24 @@ type mountRecord struct {
 	Up bool `json:"up"`
 }
 
+// record is where f has its place: where it is mounted, if it is.
 func (d *daemon) record(f *crdt.Folder) (mountRecord, error) {
 	var r mountRecord
-	return r, setting(d.home, settingMount+f.ID().String(), &r)
+	err := setting(d.home, settingMount+f.ID().String(), &r)
+	if m := d.mountOf(f); err == nil && m != nil && m.point() != r.Point {
+		d.log.Info("the mount point was moved", "from", r.Point, "to", m.point())
+		r.Point = m.point()
+		err = d.setRecord(f, r)
+	}
+	return r, err
+}
+
+// point is where m is now.
+func (m *mounted) point() string {
+	if s, ok := m.view.(*fs.Server); ok {
+		return s.Point()
+	}
+	return m.record.Point
 }
 
 func (d *daemon) setRecord(f *crdt.Folder, r mountRecord) error {
@@ -181,6 +196,9 @@ func (d *daemon) preparePoint(f *crdt.Folder, point string, crashed bool) error 
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		return makePoint(point)
+	case errors.Is(err, unix.ENOTDIR):
+		return control.Errorf(control.Exists, "%s: something that is no directory is in its place", point).
+			WithHint("move it away, then sheaf up")
 	case err != nil:
 		return err
 	case empty:
@@ -273,7 +291,12 @@ func (d *daemon) watch(m *mounted) {
 	if m.guard != nil {
 		m.guard.Close()
 	}
-	if err := d.setRecord(m.folder, m.record); err != nil {
+	r, err := d.record(m.folder) // it may have been moved before
+	if err == nil {
+		r.Up = m.record.Up
+		err = d.setRecord(m.folder, r)
+	}
+	if err != nil {
 		d.log.Error("ended", "path", m.record.Point, "err", err)
 	}
 }
@@ -296,7 +319,9 @@ func (d *daemon) unmount(m *mounted) (busy bool, err error) {
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), busyFor)
 	defer cancel()
-	point := m.record.Point
+	ended := m.record
+	ended.Point = m.point()
+	point := ended.Point
 	if err := m.view.Unmount(ctx); err != nil {
 		d.log.Warn("unmount", "path", point, "err", err)
 		if !m.record.Plain {
@@ -310,7 +335,7 @@ func (d *daemon) unmount(m *mounted) (busy bool, err error) {
 		m.guard.Close()
 	}
 	d.log.Info("unmounted", "path", point, "busy", busy)
-	if err := d.setRecord(m.folder, m.record); err != nil {
+	if err := d.setRecord(m.folder, ended); err != nil {
 		// On a full disk, say. The next start takes this for a crash, which does no harm.
 		d.log.Warn("the orderly end is not on record", "path", point, "err", err)
 	}

@@ -56,10 +56,8 @@ func (m *mounted) writing() (paths []string) {
 	if !ok {
 		return nil
 	}
-	for _, f := range s.Open() {
-		if f.Writing {
-			paths = append(paths, m.folder.Path(f.Node))
-		}
+	for _, f := range s.Writing() {
+		paths = append(paths, m.folder.Path(f.Node))
 	}
 	return paths
 }
