@@ -17,14 +17,14 @@ import (
 // Program is the name of the library's program, beside sheaf.
 const Program = "sheaf-automerge"
 
-// MaxTime is how long one document may take.
+// MaxTime is how long one document may take, where the Library does not say otherwise.
 const MaxTime = 30 * time.Second
 
 // Kinds of errors, for errors.Is.
 var (
 	ErrNone    = errors.New("the Automerge library is not here")
 	ErrRefused = errors.New("not a whole Automerge document")
-	ErrSlow    = fmt.Errorf("takes more than %v to read", MaxTime)
+	ErrSlow    = errors.New("takes too long to read")
 	ErrDied    = errors.New("the Automerge library cannot read it in the memory that it has")
 	ErrLarge   = fmt.Errorf("larger than %d MiB", MaxDocument>>20)
 )
@@ -73,14 +73,16 @@ func (l *Library) Read(ctx context.Context, q Query) (Answer, error) {
 	case ctx.Err() != nil:
 		return Answer{}, ctx.Err()
 	case errors.Is(err, ErrSlow):
-		return Answer{}, err
+		return Answer{}, fmt.Errorf("%w: more than %v", ErrSlow, l.limit())
 	}
 	return Answer{}, ErrDied
 }
 
+func (l *Library) limit() time.Duration { return cmp.Or(l.Time, MaxTime) }
+
 // within ends the process if fn, which talks to it, does not return in time.
 func (l *Library) within(ctx context.Context, fn func() error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(l.Time, MaxTime), ErrSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, l.limit(), ErrSlow)
 	defer cancel()
 	process := l.cmd.Process
 	stop := context.AfterFunc(ctx, func() { _ = process.Kill() })

@@ -15,6 +15,10 @@ import (
 // compared: what the library needs grows with them, not with the text.
 const maxCompared = 4 << 20
 
+// compareTime is how long one text may take: nobody waits for it who did not ask for everything
+// to be checked.
+const compareTime = 2 * time.Minute
+
 // comparing holds every text of a home against the Automerge library's text of its document.
 type comparing struct {
 	reply *control.CheckReply
@@ -27,7 +31,7 @@ type comparing struct {
 // library cannot read are named, and a library that is not there is.
 func compare(ctx context.Context, h *crdt.Home, r *control.CheckReply, say func(string)) error {
 	r.Automerge = &control.Compared{}
-	c := &comparing{reply: r, lib: &automerge.Library{}, say: say, said: time.Now()}
+	c := &comparing{reply: r, lib: &automerge.Library{Time: compareTime}, say: say, said: time.Now()}
 	defer c.lib.Close()
 	for _, f := range h.Folders() {
 		for _, n := range f.Nodes() {
