@@ -18,7 +18,7 @@ func FuzzPayload(f *testing.F) {
 	a, _, _ := withMember(f)
 	nodes := []crdt.NodeID{crdt.Root, {1}, a.node("/d").Node, a.node("/t").Node}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 60 {
+	for range 25 {
 		f.Add(a.f.Poison(r, nodes))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
