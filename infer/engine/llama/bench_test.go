@@ -44,7 +44,7 @@ func patient(b *testing.B, s engine.Session, r engine.Request, emit func(string)
 	defer cancel()
 	st, err := s.Generate(ctx, r, emit)
 	if ctx.Err() != nil {
-		b.Skipf("not measured: an answer took more than %v; other programs use the cores", llamatest.Patience)
+		llamatest.NotMeasured(b, "an answer")
 	}
 	return st, err
 }
@@ -132,7 +132,7 @@ func benchCancel(b *testing.B, s engine.Session, threads string) {
 		})
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			b.Skipf("not measured: ten tokens took more than %v; other programs use the cores", llamatest.Patience)
+			llamatest.NotMeasured(b, "ten tokens")
 		case err == nil || at.IsZero():
 			b.Fatal("it ended before it was cancelled")
 		}

@@ -17,22 +17,34 @@ func AtLeast(b *testing.B, aim, value float64, unit, what string) {
 	report(b, what, unit, value, fmt.Sprintf("at least %g", aim), value >= aim)
 }
 
-// report adds a line to the file that SHEAF_BENCH_TABLE names, which several
-// benchmarks write, and a metric to the benchmark.
+// NotMeasured ends a test or benchmark that other programs would make a figure of.
+func NotMeasured(tb testing.TB, why string) {
+	tb.Helper()
+	line(tb, fmt.Sprintf("%s: not measured: %s took more than %v; other programs use the cores", tb.Name(), why, Patience))
+	tb.Skipf("not measured: %s took more than %v; other programs use the cores", why, Patience)
+}
+
+// report makes a figure a metric of the benchmark and a line of the table.
 func report(b *testing.B, what, unit string, value float64, aim string, met bool) {
 	b.Helper()
 	b.ReportMetric(value, strings.ReplaceAll(strings.ReplaceAll(what, ",", ""), " ", "-")+"-"+unit)
+	verdict := map[bool]string{true: "met", false: "MISSED"}[met]
+	line(b, fmt.Sprintf("%-58s %9.2f %-5s %-14s %s", what, value, unit, aim, verdict))
+}
+
+// line adds a line to the file that SHEAF_BENCH_TABLE names, which several benchmarks write.
+func line(tb testing.TB, text string) {
+	tb.Helper()
 	path := os.Getenv("SHEAF_BENCH_TABLE")
 	if path == "" {
 		return
 	}
-	verdict := map[bool]string{true: "met", false: "MISSED"}[met]
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := fmt.Fprintf(f, "%-58s %9.2f %-5s %-14s %s\n", what, value, unit, aim, verdict); err != nil {
-		b.Fatal(err)
+	if _, err := fmt.Fprintln(f, text); err != nil {
+		tb.Fatal(err)
 	}
 }
