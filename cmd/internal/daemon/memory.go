@@ -12,7 +12,7 @@ const (
 	// daemon that is there all day should be small rather than quick to allocate.
 	gcPercent = 40
 
-	hardPercent = 80 // while somebody waits for much to be done
+	hardPercent = 70 // while somebody waits for much to be done
 
 	trimEvery = 5 * time.Second
 	quiet     = 4 << 20  // bytes allocated between two looks by a daemon that rests
