@@ -1,11 +1,15 @@
 package crdt
 
 import (
+	"bytes"
+	"context"
+	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
 // SetJustStored shortens for how long a new object is left alone, until the function that it
@@ -32,3 +36,78 @@ func (o Options) On(disk vfs.FS) Options {
 
 // Key is what the payloads of the folder's entries are encrypted with.
 func (f *Folder) Key() feed.Key { return f.grant.Key }
+
+// Lie is a checkpoint that is well made and not true.
+type Lie struct {
+	f          *Folder
+	renamed    [2]string
+	size, text NodeID
+	claimed    int64
+	said       string
+}
+
+// Rename says that a node has another name, of the same length.
+func (l *Lie) Rename(from, to string) { l.renamed = [2]string{from, to} }
+
+// Text says that a file has another text.
+func (l *Lie) Text(path, text string) { l.text, l.said = l.node(path), text }
+
+// Size says that a text has another size.
+func (l *Lie) Size(path string, size int64) { l.size, l.claimed = l.node(path), size }
+
+func (l *Lie) node(path string) NodeID {
+	i, err := l.f.Resolve(path)
+	if err != nil {
+		panic(err)
+	}
+	return i.Node
+}
+
+// FalseCheckpoint makes one.
+func FalseCheckpoint(t testing.TB, f *Folder, lie func(*Lie)) (header, body []byte) {
+	l := &Lie{f: f}
+	lie(l)
+	shown, frontier, err := f.snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.renamed[0] != "" {
+		shown = bytes.ReplaceAll(shown, []byte(l.renamed[0]), []byte(l.renamed[1]))
+	}
+	plain, err := withTexts(context.Background(), shown, func(n *tree.Info, carried int) (int64, string, error) {
+		size, text, err := f.sizeAndText(n, carried)
+		if n.Node == l.size {
+			size = l.claimed
+		}
+		if n.Node == l.text {
+			size, text = int64(len(l.said)), l.said
+		}
+		return size, text, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header, body, err = f.sign(plain, frontier); err != nil {
+		t.Fatal(err)
+	}
+	return header, body
+}
+
+// OpenPlain unpacks what a checkpoint says.
+func OpenPlain(b []byte) error {
+	_, err := openPlain(b, 1)
+	return err
+}
+
+// Plain is what a checkpoint of a folder says.
+func Plain(t testing.TB, f *Folder) []byte {
+	shown, _, err := f.snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := withTexts(context.Background(), shown, f.sizeAndText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}

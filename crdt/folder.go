@@ -38,6 +38,10 @@ type Folder struct {
 	// appliedAt tells when an entry was applied first, while the folder is made anew; nil: now.
 	appliedAt func(feed.Head) int64
 
+	first      *first         // shown instead of the tree, until it is confirmed
+	noFirst    bool           // none is shown any more
+	confirming sync.WaitGroup // goroutines that confirm one
+
 	texts    texts
 	lenders  lenders
 	unstored unstored
@@ -78,7 +82,7 @@ func (f *Folder) load() error {
 	if err != nil {
 		return err
 	}
-	here := func(h Hash) bool { return f.home.objects.Has(blob.Hash(h)) }
+	here := f.here
 	if err := f.loadExpired(); err != nil {
 		return err
 	}
@@ -112,6 +116,7 @@ func (f *Folder) load() error {
 	if err := f.loadOwn(); err != nil {
 		return err
 	}
+	f.reconsiderFirst()
 	return f.loadPending()
 }
 
@@ -127,6 +132,9 @@ func (f *Folder) loadIndex() error {
 	})
 	return storage("open", f.grant.Name, err)
 }
+
+// here reports whether an object is on this device.
+func (f *Folder) here(h Hash) bool { return f.home.objects.Has(blob.Hash(h)) }
 
 // hold notes that an entry is held.
 func (f *Folder) hold(h feed.Head, l located) {
@@ -214,7 +222,11 @@ func (f *Folder) close() error {
 		err = f.saveOwn()
 	}
 	f.closed = true
+	if f.first != nil {
+		f.first.giveUp.Stop()
+	}
 	f.mu.Unlock()
+	f.confirming.Wait()
 	f.stop()
 	return err
 }

@@ -57,6 +57,9 @@ var (
 	encMode = must(cbor.CoreDetEncOptions().EncMode())
 	decMode = must(decOptions(1 << 20).DecMode()) // what this home wrote itself, and grants
 	opsMode = must(decOptions(MaxOps).DecMode())  // payloads of entries
+
+	// laterMode reads what it knows of what a later version wrote.
+	laterMode = must(cbor.DecOptions{IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden, MaxNestedLevels: 16}.DecMode())
 )
 
 func decOptions(elements int) cbor.DecOptions {

@@ -1,6 +1,7 @@
 package crdt_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -13,7 +14,7 @@ import (
 // lived is a folder with a past: files in directories of a hundred, and ten events a file, in
 // entries of a hundred events. SHEAF_NEWCOMER_FILES says how many files.
 func lived(b *testing.B) (src, dst *device, files int) {
-	files = 2000
+	files = 4000
 	if s := os.Getenv("SHEAF_NEWCOMER_FILES"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
@@ -76,4 +77,32 @@ func BenchmarkNewcomer(b *testing.B) {
 		at = ls[len(ls)-1].Order
 	}
 	b.ReportMetric(float64(10*files)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkFirstView is what the same device pays until it sees the tree: the checkpoint is
+// made, which its maker pays, and shown.
+func BenchmarkFirstView(b *testing.B) {
+	src, dst, files := lived(b)
+	b.ResetTimer()
+	header, body, err := src.f.MakeCheckpoint(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	made := b.Elapsed()
+	if header == nil {
+		b.Skip("so few files are worth no checkpoint")
+	}
+	c, err := dst.f.ParseCheckpoint(header, src.home.Device())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := dst.f.ShowFirst(c, body); err != nil {
+		b.Fatal(err)
+	}
+	if is, err := dst.f.ReadDir(crdt.Root); err != nil || len(is) != (files+99)/100 {
+		b.Fatal(len(is), err)
+	}
+	b.ReportMetric(made.Seconds()*1e3, "ms-to-make")
+	b.ReportMetric((b.Elapsed()-made).Seconds()*1e3, "ms-to-show")
+	b.ReportMetric(float64(len(body)), "bytes")
 }

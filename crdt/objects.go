@@ -22,7 +22,7 @@ func (f *Folder) Wanted() []Object {
 }
 
 func (f *Folder) wanted() []tree.Object {
-	return f.tree.Wanted(time.Now().Add(-DefaultKeep.All).UnixMilli())
+	return f.seen().Wanted(time.Now().Add(-DefaultKeep.All).UnixMilli())
 }
 
 // ObjectArrived says that an object is now in the home's store; what it is the
@@ -31,7 +31,7 @@ func (f *Folder) ObjectArrived(h Hash) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at := now()
-	if f.tree.Waits(h) {
+	if f.tree.Waits(h) || f.first != nil && f.first.tree.Waits(h) {
 		// A file must not look older after a restart: make would not see it change.
 		b := f.home.db.Batch()
 		b.Set(f.key('a', h[:]), be64(uint64(at)))
@@ -39,7 +39,11 @@ func (f *Folder) ObjectArrived(h Hash) {
 			f.home.log.Error("keeping when an object came", "folder", f.grant.Name, "err", err)
 		}
 	}
-	if changes := f.tree.ObjectReady(h, at); len(changes) > 0 {
+	changes := f.tree.ObjectReady(h, at)
+	if f.first != nil {
+		changes = f.first.tree.ObjectReady(h, at)
+	}
+	if len(changes) > 0 {
 		f.post(Notice{Changes: changesOf(changes)})
 	}
 }

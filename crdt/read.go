@@ -16,7 +16,7 @@ func runes(s string) int { return utf8.RuneCountInString(s) }
 // shown returns what the tree knows of a node, if it is in the tree for people
 // to see. It runs with mu held.
 func (f *Folder) shown(node NodeID) (*tree.Info, bool) {
-	n := f.tree.Get(node)
+	n := f.seen().Get(node)
 	if n == nil || !n.Visible {
 		return nil, false
 	}
@@ -57,9 +57,9 @@ func (f *Folder) Lookup(dir NodeID, name string) (Info, error) {
 }
 
 func (f *Folder) lookup(dir NodeID, name string) (Info, error) {
-	e, ok := f.tree.Entry(dir, name)
+	e, ok := f.seen().Entry(dir, name)
 	if !ok {
-		return Info{}, fail("stat", join(f.tree.Path(dir), name), ErrNotExist, nil)
+		return Info{}, fail("stat", join(f.seen().Path(dir), name), ErrNotExist, nil)
 	}
 	return f.entryInfo(e)
 }
@@ -73,9 +73,9 @@ func (f *Folder) ReadDir(dir NodeID) ([]Info, error) {
 		return nil, fail("read directory", dir.String(), ErrNotExist, nil)
 	}
 	if n.Kind != Dir {
-		return nil, fail("read directory", f.tree.Path(dir), ErrNotDir, nil)
+		return nil, fail("read directory", f.seen().Path(dir), ErrNotDir, nil)
 	}
-	es := f.tree.ReadDir(dir)
+	es := f.seen().ReadDir(dir)
 	out := make([]Info, 0, len(es))
 	for _, e := range es {
 		i, err := f.entryInfo(e)
@@ -97,7 +97,7 @@ func (f *Folder) entryInfo(e tree.Dirent) (Info, error) {
 	}
 	alt := *n
 	alt.Version, alt.Object = e.Version, nil
-	if ev, ok := f.tree.Event(e.Node, e.Version[0]); ok {
+	if ev, ok := f.seen().Event(e.Node, e.Version[0]); ok {
 		alt.Object = ev.Object
 	}
 	i, err := f.infoOf(&alt, e.Name)
@@ -140,7 +140,7 @@ func (f *Folder) Content(node NodeID) (Content, error) {
 		return Content{}, fail("read", node.String(), ErrNotExist, nil)
 	}
 	if n.Kind != File {
-		return Content{}, fail("read", f.tree.Path(node), ErrIsDir, nil)
+		return Content{}, fail("read", f.seen().Path(node), ErrIsDir, nil)
 	}
 	return f.contentOf(n)
 }
@@ -162,6 +162,9 @@ func (f *Folder) contentAt(node NodeID, v Version) (Content, error) {
 	if len(v) == 0 {
 		return c, nil
 	}
+	if c, ok, err := f.firstContent(node, v); ok {
+		return c, err
+	}
 	e, ok := f.tree.Event(node, v[0])
 	if !ok {
 		return Content{}, fail("read", f.tree.Path(node), ErrInvalid, errors.New("not a version of this file"))
@@ -180,7 +183,7 @@ func (f *Folder) contentAt(node NodeID, v Version) (Content, error) {
 func (f *Folder) Covers(node NodeID, a, b Version) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.tree.Covers(node, a, b)
+	return f.seen().Covers(node, a, b)
 }
 
 // Xattrs returns a node's extended attributes.
@@ -191,7 +194,7 @@ func (f *Folder) Xattrs(node NodeID) (map[string][]byte, error) {
 	if !ok {
 		return nil, fail("getxattr", node.String(), ErrNotExist, nil)
 	}
-	return maps.Clone(f.tree.Xattrs(n.Node)), nil
+	return maps.Clone(f.seen().Xattrs(n.Node)), nil
 }
 
 // Local returns what Tx.SetLocal kept; nil if nothing.
@@ -213,7 +216,7 @@ func (f *Folder) Locals(prefix string, fn func(name string, value []byte) error)
 func (f *Folder) Path(node NodeID) string {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.tree.Path(node)
+	return f.seen().Path(node)
 }
 
 // Resolve describes the node at a slash-separated path.
@@ -242,9 +245,9 @@ func (f *Folder) Named(name string) []NodeID {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	var out []NodeID
-	f.tree.Walk(func(_ string, e tree.Dirent) bool {
+	f.seen().Walk(func(_ string, e tree.Dirent) bool {
 		if e.Name == name && !e.Alt {
-			if n := f.tree.Get(e.Node); n != nil {
+			if n := f.seen().Get(e.Node); n != nil {
 				out = append(out, n.Parent)
 			}
 		}
@@ -258,7 +261,7 @@ func (f *Folder) Named(name string) []NodeID {
 func (f *Folder) LastPlace(node NodeID) (Place, bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	n := f.tree.Get(node)
+	n := f.seen().Get(node)
 	if n == nil {
 		return Place{}, false
 	}

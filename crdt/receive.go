@@ -112,11 +112,15 @@ func (f *Folder) Receive(entries []*feed.Entry) (int, error) {
 		failed = err
 	}
 	if in.stored > 0 {
+		if f.first != nil {
+			in.changes = nil // not of what is shown
+		}
 		if fault.On("crdt-tell-once") {
 			in.changes = in.changes[:min(1, len(in.changes))]
 		}
 		f.post(Notice{By: in.by, Changes: changesOf(in.changes), Entries: in.stored})
 		f.home.flush.poke()
+		f.afterReceive()
 	}
 	return in.stored, failed
 }
@@ -249,6 +253,9 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 	}
 	lamport++
 	applied := now()
+	if f.first != nil {
+		applied = f.first.at
+	}
 	if f.appliedAt != nil {
 		applied = f.appliedAt(e.Head())
 	}
@@ -278,6 +285,9 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 	}
 	f.unstored.entries[e.Head()] = l
 	f.hold(e.Head(), l)
+	if f.first != nil {
+		f.first.arrived(f, e.Head())
+	}
 	if e.Feed == f.own.id {
 		f.newRun() // this home was rolled back while it ran: go on elsewhere
 	}

@@ -71,9 +71,9 @@ func (f *Folder) Status() Status {
 	defer f.mu.RUnlock()
 	s := Status{
 		ID: f.id, Name: f.grant.Name, Devices: f.devices(), Entries: f.order,
-		Notes: slices.Clone(f.notes),
+		Notes: slices.Clone(f.notes), First: f.firstView(),
 	}
-	f.tree.Walk(func(path string, e tree.Dirent) bool {
+	f.seen().Walk(func(path string, e tree.Dirent) bool {
 		switch {
 		case e.Alt:
 			s.Beside = append(s.Beside, path)

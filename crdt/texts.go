@@ -210,6 +210,9 @@ func (f *Folder) textSize(node NodeID, v Version) (int64, error) {
 			return size, nil
 		}
 	}
+	if size, ok := f.firstSize(node, v); ok {
+		return size, nil
+	}
 	s, err := f.textAt(node, v)
 	if err != nil {
 		return 0, err

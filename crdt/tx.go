@@ -146,7 +146,7 @@ func (f *Folder) changeable(op string) error {
 		return &Error{Op: op, Path: f.grant.Name, Kind: ErrDenied, Err: errors.New("this device's admission has not arrived yet"),
 			Hint: "wait for the first sync"}
 	}
-	return nil
+	return f.refuseChange(op)
 }
 
 // commit stores a batch that the memory already shows. If it cannot be stored,

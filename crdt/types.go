@@ -191,4 +191,5 @@ type Status struct {
 	Notes    []Note       `json:"notes,omitempty"`
 	Beside   []string     `json:"beside,omitempty"` // versions that do not merge, shown beside the file
 	Heads    []Head       `json:"heads,omitempty"`
+	First    *FirstView   `json:"first,omitempty"` // nil: what is shown is confirmed
 }

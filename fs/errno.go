@@ -24,6 +24,7 @@ var errnos = []struct {
 	{crdt.ErrReadOnly, syscall.EROFS},
 	{crdt.ErrDenied, syscall.EACCES},
 	{crdt.ErrInvalid, syscall.EINVAL},
+	{crdt.ErrComing, syscall.EAGAIN},
 	{crdt.ErrNotHere, syscall.EIO},
 	{crdt.ErrDamaged, syscall.EIO},
 }

@@ -134,7 +134,7 @@ func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, erro
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", point, err)
 	}
-	raw, err := fuse.NewServer(fs, point, mountOptions(f, o))
+	raw, err := fuse.NewServer(gate{fs}, point, mountOptions(f, o))
 	if err != nil {
 		fs.close()
 		return nil, mountError(point, err)

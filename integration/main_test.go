@@ -143,6 +143,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestLocalOnly", "fs-share-everything", "is shared"},
 	{"TestDatabase", "fs-publish-journaled", "in the middle of a transaction"},
 	{"TestGitInside", "fs-git-in-pieces", "entries"},
+	{"TestFirstView", "peer-no-checkpoints", "all names before all entries"},
 	{"TestDiverged", "peer-no-digests", "b is not known to have diverged"},
 	{"TestAutomerge", "text-order", "it is not the text that Automerge makes of its changes"},
 	{"TestWhole", "fs-merge-everything", "is mixed"},

@@ -37,9 +37,9 @@ func (n *Node) Ticket(f *crdt.Folder) (string, error) {
 }
 
 // Join takes up a ticket: it calls the inviter, proves the secret, makes the granted folder
-// one of the home's, and returns it once the entry that admits this device has come; the
-// rest comes by sync from then on. It fails with ErrTicketMalformed, ErrTicketUsed,
-// ErrTicketExpired, ErrTicketUnknown or ErrUnreachable, which names the addresses tried. If
+// one of the home's, and returns it once the entry that admits this device has come, or a
+// first view of the folder (crdt.Folder.FirstView); the rest comes by sync from then on. It
+// fails with ErrTicketMalformed, ErrTicketUsed, ErrTicketExpired, ErrTicketUnknown or ErrUnreachable, which names the addresses tried. If
 // ctx ends after the grant, the folder stays, and goes on by itself. Joining a folder that is
 // here already spends nothing.
 func (n *Node) Join(ctx context.Context, text string) (*crdt.Folder, error) {
@@ -57,14 +57,15 @@ func (n *Node) Join(ctx context.Context, text string) (*crdt.Folder, error) {
 	return f, n.awaitAdmission(ctx, f)
 }
 
-// awaitAdmission waits for the entry that admits this device.
+// awaitAdmission waits for the entry that admits this device: the last one, mostly. A first
+// view will do: there is something to look at.
 func (n *Node) awaitAdmission(ctx context.Context, f *crdt.Folder) error {
 	for {
 		n.mu.Lock()
 		changed, closed := n.changed, n.closed
 		n.mu.Unlock()
 		switch {
-		case f.Admitted(n.id.device):
+		case f.Admitted(n.id.device), f.Unconfirmed():
 			return nil
 		case closed:
 			return fmt.Errorf("join %s: %w", f.Name(), ErrClosed)

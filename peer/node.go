@@ -80,6 +80,8 @@ type shared struct {
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	rest     rest
+	asker    *session   // that asked for a checkpoint
+	making   sync.Mutex // held while a checkpoint is made
 }
 
 // pairing is a folder as it is shared with one device.
@@ -273,6 +275,9 @@ func (n *Node) shareLocked(f *crdt.Folder) *shared {
 		s.each(func(t *session) { t.kick(dirtyPush) })
 		if !x.Local {
 			n.poke() // devices may have been admitted
+		}
+		if !x.Local && x.Entries == 0 {
+			n.announce() // a first view may have ended
 		}
 	})
 	n.folders[f.ID()] = s

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/peer/wire"
 )
@@ -98,9 +99,15 @@ func (s *session) hold(fresh []*feed.Entry) time.Duration {
 
 func (s *session) sendEntries(es []*feed.Entry) error {
 	for len(es) > 0 {
+		if err := s.sendCheckpoint(); err != nil { // it is waited for, and they are many
+			return err
+		}
 		m := &wire.Entries{}
 		size, k := 0, 0
 		for ; k < len(es) && k < wire.MaxEntries; k++ {
+			if k > 0 && fault.On("peer-dawdles") {
+				break
+			}
 			b := spoil(es[k].Bytes())
 			if k > 0 && size+len(b) > wire.BatchSize {
 				break
@@ -111,6 +118,7 @@ func (s *session) sendEntries(es []*feed.Entry) error {
 		if err := s.out.Write(m); err != nil {
 			return err
 		}
+		dawdle()
 		for _, e := range es[:k] {
 			s.told.Advance(e.Head())
 		}

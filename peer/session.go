@@ -26,11 +26,12 @@ const (
 
 // What a session's writer has to look at.
 const (
-	dirtyPush   uint32 = 1 << iota // there may be new entries
-	dirtyHave                      // heads of ours, or what we want, changed
-	dirtyPeers                     // others are somewhere else
-	dirtyDigest                    // there is a digest to compare
-	dirtyState                     // the other end said something that the writer waits for
+	dirtyPush       uint32 = 1 << iota // there may be new entries
+	dirtyHave                          // heads of ours, or what we want, changed
+	dirtyPeers                         // others are somewhere else
+	dirtyCheckpoint                    // one was made for the peer
+	dirtyDigest                        // there is a digest to compare
+	dirtyState                         // the other end said something that the writer waits for
 )
 
 // session is the sync of one folder over one link. It has a stream in each direction: the
@@ -63,6 +64,11 @@ type session struct {
 	sendAll   bool // the peer asked for every entry
 	askAll    bool // to be asked of the peer
 	unsaved   bool // theirs went on since remember
+
+	served     bool   // a checkpoint was asked for
+	checkpoint *ready // and made, but not sent yet
+
+	asking asking // of the reader alone
 
 	// Of the writer alone.
 	out       *wire.Writer
@@ -111,6 +117,7 @@ func (s *session) run() {
 		s.f.mu.Lock()
 		delete(s.f.sessions, s)
 		s.f.mu.Unlock()
+		s.f.unclaim(s)
 		s.remember()
 		s.n.announce()
 	}()
@@ -216,7 +223,7 @@ func (s *session) meet(last uint64, forks int, mine feed.Frontier, hash feed.Has
 		return err
 	}
 	s.cursor, s.forks = s.recall(), 0
-	return nil
+	return s.askCheckpoint()
 }
 
 // know tells those who wait that it is known what the peer holds.
@@ -273,6 +280,11 @@ func (s *session) send(what uint32) (next time.Duration, err error) {
 	}
 	if err := s.sendAskAll(); err != nil {
 		return 0, err
+	}
+	if what&dirtyCheckpoint != 0 {
+		if err := s.sendCheckpoint(); err != nil {
+			return 0, err
+		}
 	}
 	if what&dirtyPush != 0 {
 		if wait := gatherTime - time.Since(s.pushed); wait > 0 {

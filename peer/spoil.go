@@ -3,6 +3,7 @@ package peer
 import (
 	"bytes"
 	"crypto/rand"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -22,4 +23,11 @@ func spoil(b []byte) []byte {
 		b = append(bytes.Clone(b), make([]byte, feed.MaxEntry)...)
 	}
 	return b
+}
+
+// dawdle makes this device slow: entries go out one by one.
+func dawdle() {
+	if fault.On("peer-dawdles") {
+		time.Sleep(200 * time.Millisecond)
+	}
 }

@@ -140,11 +140,12 @@ func (n *Node) behind(f *shared, goal feed.Frontier, probes map[*session]uint64)
 	if err != nil {
 		return 0, nil, err
 	}
+	first := f.Unconfirmed() // what is here is not shown yet
 	for _, s := range ss {
 		ok, counts := s.level(goal, mine, probes)
 		if counts {
 			connected++
-			if want, _ := n.fetch.wants(s.link, f); !ok || want > 0 {
+			if want, _ := n.fetch.wants(s.link, f); !ok || want > 0 || first {
 				waiting = append(waiting, s.link.device.Short())
 			}
 		}

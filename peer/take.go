@@ -72,6 +72,10 @@ func (s *session) take(m wire.Message) error {
 		s.n.fetch.undeny(s.link, m.Hashes)
 	case *wire.Peers:
 		s.takePeers(m)
+	case *wire.Ask:
+		return s.takeAsk()
+	case *wire.Checkpoint:
+		return s.takeCheckpoint(m)
 	case *wire.Digest:
 		s.takeDigest(m)
 	default:

@@ -110,6 +110,7 @@ func Attach(f *crdt.Folder, h *crdt.Home, root string, o Options) (*Dir, error) 
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	f.NoFirst() // a directory can be written to whatever the folder says of it
 	if err := d.begin(); err != nil {
 		return nil, fmt.Errorf("%s: %w", root, err)
 	}

@@ -152,6 +152,7 @@ type Status struct {
 			LastError         string `json:"last_error"`
 			Diverged          string
 		}
+		First *struct{ Maker string }
 		Notes []Note
 		Local []struct {
 			Path  string

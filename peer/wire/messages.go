@@ -47,6 +47,8 @@ const (
 	kindGet
 	kindSlice
 	kindDigest
+	kindAsk
+	kindCheckpoint
 )
 
 var kinds = map[kind]struct {
@@ -68,6 +70,9 @@ var kinds = map[kind]struct {
 	kindGet:      {"get", 128, func() Message { return new(Get) }},
 	kindSlice:    {"slice", maxSlice + 16, func() Message { return new(Slice) }},
 	kindDigest:   {"digest", 128, func() Message { return new(Digest) }},
+	kindAsk:      {"ask", 16, func() Message { return new(Ask) }},
+
+	kindCheckpoint: {"checkpoint", max(SliceSize, maxCheckpointHeader) + 64, func() Message { return new(Checkpoint) }},
 }
 
 // Hello is the first frame of a connection's control stream, in both directions.

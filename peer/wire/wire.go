@@ -23,7 +23,8 @@ import (
 // ALPN names the language and its version during the TLS handshake.
 const ALPN = "sheaf/1"
 
-// ALPN2 is the language with the kinds of frames that came later: Digest. Who does not know
+// ALPN2 is the language with the kinds of frames that came later: Digest, Ask and
+// Checkpoint. Who does not know
 // them chooses ALPN, and is sent none.
 const ALPN2 = "sheaf/1.1"
 

@@ -39,7 +39,10 @@ func samples() map[string]Message {
 		"peers":    &Peers{Peers: []Peer{{Device: d, Addrs: []string{"[2001:db8::1]:4701"}, Linked: true}}},
 		"get":      &Get{Folder: f, Hash: h, Size: 3 << 20, Off: 1 << 20},
 		"digest":   &Digest{Version: 1, Frontier: h, Sum: feed.Hash(secret)},
+		"ask":      &Ask{},
 		"slice":    &Slice{Status: StatusHere, Data: []byte("slice")},
+
+		"checkpoint": &Checkpoint{Data: []byte("body"), Last: true},
 	}
 }
 

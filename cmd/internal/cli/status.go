@@ -90,6 +90,9 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 			fmt.Fprintf(b, "  hint: %s\n", f.Error.Hint)
 		}
 	}
+	if v := f.First; v != nil {
+		fmt.Fprintf(b, "  read only so far: it shows what %s says it holds, until %d more entries have arrived and it is checked\n", v.Maker, v.Entries)
+	}
 	if len(f.Devices) == 0 {
 		fmt.Fprint(b, "  only on this device\n")
 	}

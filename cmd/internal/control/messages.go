@@ -138,6 +138,16 @@ type FolderStatus struct {
 	Held   []string `json:"held,omitempty"`
 	Heads  []Head   `json:"heads,omitempty"`  // where the devices' git repositories are
 	Beside []string `json:"beside,omitempty"` // versions that do not merge, shown beside their file
+	// First is whose word the folder shows until enough has arrived to check it: so long it is
+	// read only.
+	First *First `json:"first,omitempty"`
+}
+
+// First is a first view of a folder that is new here.
+type First struct {
+	Maker   string    `json:"maker"` // the device's name
+	Since   time.Time `json:"since"`
+	Entries uint64    `json:"entries"` // still to come
 }
 
 // Local is a name that stays on this device.

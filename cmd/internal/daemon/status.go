@@ -64,6 +64,9 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 		Files: cs.Files, Entries: cs.Entries, Wanted: cs.Wanted, WantedBytes: cs.WantedSz,
 		Devices: []control.PeerStatus{}, Notes: []control.Note{}, Beside: cs.Beside,
 	}
+	if v := cs.First; v != nil {
+		s.First = &control.First{Maker: v.Name, Since: v.Since, Entries: v.Entries}
+	}
 	for _, h := range cs.Heads {
 		s.Heads = append(s.Heads, control.Head{Path: h.Path, Device: h.Name, Head: h.Head})
 	}
