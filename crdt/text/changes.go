@@ -52,7 +52,7 @@ func Changes(node Node, events []Event) ([]Change, error) {
 		}
 	}
 	g := d.engine
-	nodes := d.concluded()
+	nodes := d.concluded(g.heads)
 	q := newSequence(node, -1, 0)
 	ops := [][]Op{nil} // by change of the sequence
 	q.record = func(c int32, op Op) {

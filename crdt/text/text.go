@@ -272,14 +272,17 @@ func (d *Doc) Ancestor(a, b []ID) bool {
 	return containsAll(g.past(vb, va[0]-1), va)
 }
 
-// concluded lists the events and, where there are several heads, one more that is made on them and does nothing: with it
-// their echoes are gone.
-func (d *Doc) concluded() []node {
-	g := d.engine
-	if len(g.heads) < 2 {
-		return g.nodes
+// concluded lists the events and, where a version has several heads, one more that is made on them and does nothing: in its
+// version their echoes are gone.
+func (d *Doc) concluded(version []int32) []node {
+	if len(version) < 2 {
+		return d.engine.nodes
 	}
-	return append(slices.Clip(g.nodes), node{event: &Event{Parents: d.Heads()}, parents: g.heads})
+	ids := make([]ID, len(version))
+	for i, n := range version {
+		ids[i] = d.ids[n]
+	}
+	return append(slices.Clip(d.engine.nodes), node{event: &Event{Parents: SortIDs(ids)}, parents: version})
 }
 
 // Span is a run of text that one event inserted.
@@ -308,14 +311,17 @@ func (d *Doc) blame(version []int32, text string) []Span {
 	g := d.engine
 	q := newSequence(d.name, -1, g.start)
 	author := []int32{0}
-	nodes := d.concluded()
+	nodes := d.concluded(version)
+	if len(nodes) > len(g.nodes) {
+		version = []int32{int32(len(g.nodes))}
+	}
 	for e := range nodes {
 		q.apply(nodes, e, nil)
 		for len(author) < len(q.changes) {
 			author = append(author, int32(e))
 		}
 	}
-	s := q.seek(g.nodes, version)
+	s := q.seek(nodes, version)
 	var spans []Span
 	for _, l := range q.leaves {
 		for i := range l.spans {

@@ -25,7 +25,7 @@ func (d *Doc) Without(events []ID) string {
 		ops[c] = append(ops[c], op)
 	}
 	var stays []bool // by change: an event that stays made it
-	nodes := d.concluded()
+	nodes := d.concluded(g.heads)
 	without = append(without, false) // for the one that concludes them
 	for e := range nodes {
 		q.apply(nodes, e, nil)
