@@ -2,6 +2,8 @@ package fs
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -69,6 +71,23 @@ func isDatabase(path string) bool {
 	head := make([]byte, len(sqliteMagic))
 	n, err := preadFull(fd, head, 0)
 	return err == nil && string(head[:n]) == sqliteMagic
+}
+
+// BesideDatabase reports whether path is that of a side file of an ordinary directory: what it
+// is named after is there, and is a database or still empty.
+func BesideDatabase(path string) bool {
+	base, ok := databaseOf(path)
+	if !ok {
+		return false
+	}
+	st, err := os.Lstat(base)
+	return err == nil && st.Mode().IsRegular() && (st.Size() == 0 || isDatabase(base))
+}
+
+// Underway reports whether a file of an ordinary directory is a database that waits for what
+// is beside it: it means nothing on another device as it is.
+func Underway(path string) bool {
+	return slices.ContainsFunc(sides, func(s string) bool { return holdsAnything(path + s) }) && isDatabase(path)
 }
 
 // underway tells whether a database waits for what is beside it. The caller holds

@@ -217,7 +217,16 @@ out/' >.sheafignore; echo '{}' >package.json; echo x >node_modules/x/i.js; echo 
 	a.Shell(`rm src/large.bin`)
 	same("after two tries")
 
+	// A database that a program has open would be torn.
+	a.Shell(`printf 'SQLite format 3\000' >src/x.db; printf 'frames of it' >src/x.db-wal`)
 	r := a.Try("init", "--import", a.Point)
+	if r.Code != 9 || !strings.Contains(r.Stderr, a.Path("src/x.db")) || !strings.Contains(r.Stderr, "hint:") {
+		t.Errorf("import of a database in use: %v", r)
+	}
+	a.Shell(`rm src/x.db src/x.db-wal`)
+	same("after an import of a database in use")
+
+	r = a.Try("init", "--import", a.Point)
 	if r.Code != 0 {
 		t.Fatal(r)
 	}

@@ -69,7 +69,10 @@ func (r *Rules) Keeps(at string, dir bool) bool {
 			}
 		}
 	}
-	return dir && r.remade(at, name)
+	if dir {
+		return r.remade(at, name)
+	}
+	return fs.BesideDatabase(r.abs(at))
 }
 
 // rulesIn reads a directory's .sheafignore.

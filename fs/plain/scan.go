@@ -13,6 +13,7 @@ import (
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/fault"
+	"github.com/sheaf-fs/sheaf/fs"
 )
 
 // scan finds what was changed on the disk, as operations in an order in which
@@ -293,6 +294,9 @@ func (d *Dir) read(rel string, e *entry) (c *crdt.NewContent, st stat, ok bool) 
 	defer f.Close()
 	if st, err = fstat(int(f.Fd())); err != nil {
 		return nil, st, false
+	}
+	if fs.Underway(f.Name()) {
+		return nil, st, false // its directory is looked at when that is gone
 	}
 	if written(f) && d.wait(rel, st) {
 		d.later(path.Dir("/" + rel)[1:], path.Base(rel))

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/fs"
 )
 
 // update makes an entry's file what the folder has.
@@ -70,7 +71,7 @@ func (s *shower) content(e *entry, i crdt.Info) bool {
 		s.notYet(e)
 		return false
 	}
-	if busy {
+	if busy || fs.Underway(at) {
 		s.again(e, retry)
 		return false
 	}

@@ -234,6 +234,10 @@ func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
 
 func (im *importer) file(rel string, fi iofs.FileInfo) error {
 	path := filepath.Join(im.root, rel)
+	if fs.Underway(path) {
+		return control.Errorf(control.InUse, "%s is a database that is in use, or was left so: what is beside it belongs to it", path).
+			WithHint("close the program that uses it, or open and close it once, then try again")
+	}
 	c, size, err := im.content(path, im.stay.Whole(filepath.ToSlash(rel)))
 	if err != nil {
 		return err
