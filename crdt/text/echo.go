@@ -42,7 +42,7 @@ func (q *sequence) echoes(nodes []node, version []int32) (echoes []place, kept [
 	heads = slices.DeleteFunc(heads, func(h int32) bool { return seen[h] })
 	for i, a := range heads {
 		for _, b := range heads[i+1:] {
-			m := meeting{sequence: q, nodes: nodes, events: only[pair{a, b}]}
+			m := meeting{sequence: q, nodes: nodes, heads: [2][]int32{{a}, {b}}, events: only[pair{a, b}]}
 			if m.inserts(0) && m.inserts(1) {
 				if m.all = -1; len(heads) > 2 {
 					m.all = q.pin(nodes, version)
@@ -70,7 +70,8 @@ func (p place) compare(o place) int {
 type meeting struct {
 	*sequence
 	nodes  []node
-	events [2][]int32     // that only one side holds
+	heads  [2][]int32
+	events [2][]int32     // that only one side holds; may be left out, and is found where it is asked for
 	sides  [2]int         // their slots
 	all    int            // the slot of the merge, -1 if there is no third side
 	hunks  map[int32]Hunk // of the events, by change
@@ -98,8 +99,13 @@ func (m *meeting) compare() {
 	if len(m.events[1]) < len(m.events[0]) {
 		side = 1
 	}
+	m.gaps(m.events[side], func(x *span) bool { return m.new(side, x) })
+}
+
+// gaps looks at the gaps of those spans that events touched and that in names.
+func (m *meeting) gaps(events []int32, in func(*span) bool) {
 	m.stamp++
-	for _, e := range m.events[side] {
+	for _, e := range events {
 		for _, c := range m.sequence.events[e].changes {
 			for _, l := range m.changes[c].leaves {
 				l.stamp = m.stamp
@@ -113,11 +119,31 @@ func (m *meeting) compare() {
 		}
 		for i := range l.spans {
 			at := place{leaf: li, i: i}
-			if at.compare(done) >= 0 && m.new(side, &l.spans[i]) {
-				done = m.gap(m.start(at))
+			if at.compare(done) < 0 || !in(&l.spans[i]) {
+				continue
+			}
+			if done = m.gap(m.start(at)); done == at { // both show this one: it ends a gap and starts another
+				done = m.gap(place{leaf: li, i: i + 1})
 			}
 		}
 	}
+}
+
+// echoesOfLast is echoes for two heads of which one is the event that was applied last, where there were none before it:
+// they can only be where that event changed something.
+func (q *sequence) echoesOfLast(nodes []node, heads []int32) []place {
+	m := meeting{sequence: q, nodes: nodes, all: -1}
+	for i, h := range heads {
+		m.sides[i] = q.pin(nodes, []int32{h})
+		m.heads[i] = []int32{h - int32(q.base) - 1}
+	}
+	e := int32(len(q.events) - 1)
+	changes := q.events[e].changes
+	m.gaps([]int32{e}, func(x *span) bool {
+		return slices.Contains(changes, x.change) || slices.ContainsFunc(x.dels, func(d int32) bool { return slices.Contains(changes, d) })
+	})
+	q.unpin()
+	return m.echoes
 }
 
 // new tells whether a side shows a span that the other has never seen.
@@ -193,6 +219,9 @@ func (m *meeting) at(p place) *span { return &m.leaves[p.leaf].spans[p.i] }
 // equal compares the texts of two lists of spans. What has a nonce is like nothing else.
 func (m *meeting) equal(a, b []place) bool {
 	if m.hunks == nil {
+		if m.events[0] == nil {
+			m.events[0], m.events[1] = m.between(m.nodes, m.heads[0], m.heads[1])
+		}
 		m.hunks = map[int32]Hunk{}
 		for _, es := range m.events {
 			for _, e := range es {

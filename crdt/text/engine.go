@@ -29,6 +29,7 @@ type engine struct {
 	start    int     // code points of the text before the first event
 	seq      *sequence
 	broken   rule
+	quiet    int // 1 + the number of events when two heads had no echoes; 0 if it was otherwise when they were last sought
 }
 
 // coolAfter is the number of events made on the current heads after which a sequence is dropped.
@@ -73,22 +74,33 @@ func (g *engine) add(n node) {
 	g.nodes[e] = n
 }
 
-// version is the text of the current version, under which it goes where a number of events names it. It costs nothing
-// more than once, or where there is one head.
+// version is the text of the heads, for whom names it by a number of events: of too many, echoes are not looked for. The
+// first time after an event was added it costs what made the heads differ, and less where there were no echoes before.
 func (g *engine) version(names int) *rope {
 	if len(g.heads) < 2 || names > maxSides || g.broken == echoesDeleted {
 		return g.text
 	}
-	if g.shown == nil {
-		g.shown = g.text
-		q := g.resident(len(g.nodes))
-		if echoes, _ := q.echoes(g.nodes, g.heads); len(echoes) > 0 {
-			g.shown = g.text.clone()
-			for i := len(echoes) - 1; i >= 0; i-- {
-				x := &q.leaves[echoes[i].leaf].spans[echoes[i].i]
-				if len(x.dels) == 0 {
-					g.shown.splice(q.before(echoes[i]), x.n, "", 0)
-				}
+	if g.shown != nil {
+		return g.shown
+	}
+	n := len(g.nodes)
+	q := g.resident(n)
+	var echoes []place
+	if last := &g.nodes[n-1]; g.quiet == n && len(g.heads) == 2 && len(last.event.Parents) == 1 {
+		echoes = q.echoesOfLast(g.nodes, g.heads)
+	} else {
+		echoes, _ = q.echoes(g.nodes, g.heads)
+	}
+	g.quiet = 0
+	if len(echoes) == 0 && len(g.heads) == 2 {
+		g.quiet = n + 1
+	}
+	g.shown = g.text
+	if len(echoes) > 0 {
+		g.shown = g.text.clone()
+		for i := len(echoes) - 1; i >= 0; i-- {
+			if x := &q.leaves[echoes[i].leaf].spans[echoes[i].i]; len(x.dels) == 0 {
+				g.shown.splice(q.before(echoes[i]), x.n, "", 0)
 			}
 		}
 	}
