@@ -54,8 +54,7 @@ func (q *sequence) echoes(nodes []node, version []int32) (echoes []place, kept [
 			}
 		}
 	}
-	slices.SortFunc(echoes, place.compare)
-	return slices.Compact(echoes), kept
+	return inOrder(echoes), kept
 }
 
 // compare orders places by where they are.
@@ -143,7 +142,13 @@ func (q *sequence) echoesOfLast(nodes []node, heads []int32) []place {
 		return slices.Contains(changes, x.change) || slices.ContainsFunc(x.dels, func(d int32) bool { return slices.Contains(changes, d) })
 	})
 	q.unpin()
-	return m.echoes
+	return inOrder(m.echoes)
+}
+
+// inOrder sorts places and drops doubles.
+func inOrder(ps []place) []place {
+	slices.SortFunc(ps, place.compare)
+	return slices.Compact(ps)
 }
 
 // new tells whether a side shows a span that the other has never seen.
