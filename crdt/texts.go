@@ -61,6 +61,15 @@ func (t *texts) adopt(l lineage, saved string) {
 	}
 }
 
+// adoptChange is adopt after a save of a text that was compared with the one before.
+func (t *texts) adoptChange(l lineage, id EventID, saved string, ends text.Ends) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.docs[l]; e != nil {
+		e.Value.(*kept).doc.AdoptChange(text.ID(id), saved, ends)
+	}
+}
+
 func (t *texts) drop(e *list.Element) {
 	k := e.Value.(*kept)
 	t.used.Remove(e)

@@ -340,9 +340,13 @@ func (tx *Tx) Symlink(dir NodeID, name, target string) (NodeID, error) {
 
 func checkText(name, s string) error {
 	if !text.IsTextString(s) {
-		return fail("write", name, ErrInvalid, errors.New("not a text: it must be kept as an object"))
+		return notText(name)
 	}
 	return nil
+}
+
+func notText(name string) error {
+	return fail("write", name, ErrInvalid, errors.New("not a text: it must be kept as an object"))
 }
 
 // file returns a file, also one that was removed: writing to it brings it back.
@@ -377,17 +381,67 @@ func (tx *Tx) Write(node NodeID, base Version, c NewContent) (Version, error) {
 			return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, errors.New("the base is not a version of this file"))
 		}
 	}
-	if c.Object == nil {
+	now, err := tx.f.contentOf(n)
+	there := n.Visible && err == nil
+	same := false
+	var ends text.Ends
+	switch merges := there && now.Object == nil && c.Object == nil; {
+	case merges:
+		ends = text.CommonEnds(now.Text, c.Text)
+		if !ends.StillText(c.Text) {
+			return nil, notText(tx.f.tree.Path(node))
+		}
+		if same = ends.Equal(now.Text, c.Text); !same && len(base) > 0 && base.Equal(now.Version) {
+			return tx.change(node, now, c.Text, ends)
+		}
+	case c.Object == nil:
 		if err := checkText(tx.f.tree.Path(node), c.Text); err != nil {
 			return nil, err
 		}
+	default:
+		same = there && sameContent(now, c)
 	}
 	// Content equal to the current one needs no event, whatever the base, unless that ends a
 	// version shown beside it.
-	if now, err := tx.f.contentOf(n); n.Visible && err == nil && sameContent(now, c) && !knowsBeside(n, base) {
+	if same && !knowsBeside(n, base) {
 		return now.Version, nil
 	}
 	return tx.write(node, base, c)
+}
+
+// change is write for a save of who knows the current version, which is a text; the two are compared
+// already. It looks at no more of them than what differs, whatever their size.
+func (tx *Tx) change(node NodeID, now Content, saved string, ends text.Ends) (Version, error) {
+	l, _, err := tx.f.lineageOf(node, now.Version)
+	if err != nil {
+		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
+	}
+	var hunks []text.Hunk
+	err = tx.f.withDoc(node, l, func(d *text.Doc) error {
+		if slices.Equal(d.Heads(), textIDs(now.Version)) {
+			hunks = d.Diff(saved, ends)
+		} else {
+			hunks = text.Diff(now.Text, saved) // others of its events are not shown
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	v, err := tx.writeText(node, now.Version, saveOf(hunks), int64(len(saved)))
+	if err == nil {
+		tx.f.texts.adoptChange(l, v[0], saved, ends)
+	}
+	return v, err
+}
+
+func saveOf(hunks []text.Hunk) text.Event {
+	ev := text.Event{Hunks: hunks}
+	if fault.On("crdt-every-save-differs") {
+		ev.Nonce = make([]byte, text.NonceSize)
+		rand.Read(ev.Nonce)
+	}
+	return ev
 }
 
 // knowsBeside reports whether a version has seen one that is shown beside the file.
@@ -426,12 +480,7 @@ func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
 	} else if c.Text == "" {
 		hunks = nil
 	}
-	ev := text.Event{Hunks: hunks}
-	if fault.On("crdt-every-save-differs") {
-		ev.Nonce = make([]byte, text.NonceSize)
-		rand.Read(ev.Nonce)
-	}
-	v, err := tx.writeText(node, base, ev, int64(len(c.Text)))
+	v, err := tx.writeText(node, base, saveOf(hunks), int64(len(c.Text)))
 	if err == nil && goesOn {
 		tx.f.texts.adopt(l, c.Text)
 	}

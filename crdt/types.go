@@ -39,6 +39,10 @@ func IsTextString(s string) bool { return text.IsTextString(s) }
 // NewVersion is the version of these events and all that they build on.
 func NewVersion(heads ...EventID) Version { return tree.NewVersion(heads...) }
 
+// IsTextAfter is IsTextString for what was made from a text: what the two have in common at
+// their ends is only compared.
+func IsTextAfter(was, s string) bool { return text.CommonEnds(was, s).StillText(s) }
+
 // Root is the node of a folder's top directory.
 var Root = tree.Root
 

@@ -246,7 +246,11 @@ func (fs *filesystem) content(in *inode, s *session, whole bool) (crdt.NewConten
 			b.Write(buf[:n])
 			off += int64(n)
 		}
-		if text := b.String(); crdt.IsTextString(text) {
+		was := ""
+		if in != nil {
+			was = in.text
+		}
+		if text := b.String(); crdt.IsTextAfter(was, text) {
 			return crdt.NewContent{Text: text}, nil
 		}
 	}

@@ -15,10 +15,15 @@ import (
 //
 // Time and memory are bounded (differ); what is too large to refine is replaced whole.
 func Diff(base, saved string) []Hunk {
-	if base == saved {
+	return diff(base, saved, CommonEnds(base, saved), func(at int) int { return countRunes(base[:at]) })
+}
+
+// diff is Diff of texts that were compared; runes gives the code points in front of an offset of base.
+func diff(base, saved string, e Ends, runes func(at int) int) []Hunk {
+	if e.Equal(base, saved) {
 		return nil
 	}
-	start, end := commonLines(base, saved)
+	start, end := e.wholeLines(base, saved)
 	a, b := lines(base[start:len(base)-end]), lines(saved[start:len(saved)-end])
 	ids := interner{}
 	x, y := ids.all(a), ids.all(b)
@@ -37,7 +42,7 @@ func Diff(base, saved string) []Hunk {
 
 	var hunks []Hunk
 	splices := 0
-	pos, at := countRunes(base[:start]), 0
+	pos, at := runes(start), 0
 	for _, r := range runs {
 		for ; at < r.a0; at++ {
 			pos += utf8.RuneCountInString(a[at])
@@ -68,17 +73,6 @@ func whole(base, saved string) Splice {
 	}
 	gone := base[p : len(base)-s]
 	return Splice{Pos: utf8.RuneCountInString(base[:p]), Del: utf8.RuneCountInString(gone), Ins: saved[p : len(saved)-s]}
-}
-
-// commonLines gives the bytes of equal whole lines at the start and the end of two texts.
-func commonLines(a, b string) (start, end int) {
-	start = strings.LastIndexByte(a[:commonPrefix(a, b)], '\n') + 1
-	end = commonSuffix(a[start:], b[start:])
-	cut := strings.IndexByte(a[len(a)-end:], '\n') + 1 // the end may start in the middle of a line
-	if cut == 0 {
-		cut = end
-	}
-	return start, end - cut
 }
 
 // commonPrefix is the length of the longest common prefix, in bytes. Most texts that are compared are nearly equal and

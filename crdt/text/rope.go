@@ -198,17 +198,31 @@ func (r *rope) String() string {
 	return s
 }
 
-// adopt makes a string at hand, if it is the whole text, the memory that holds it: what the next String would copy.
-func (r *rope) adopt(s string) {
+// runesTo is the number of code points in front of an offset in bytes.
+func (r *rope) runesTo(at int) int {
+	n := 0
+	for _, b := range r.blocks {
+		if at <= len(b.s) {
+			return n + countRunes(b.s[:at])
+		}
+		n, at = n+b.n, at-len(b.s)
+	}
+	return n
+}
+
+// adopt makes a string at hand, if it is the whole text, the memory that holds it: what the next String would copy. The ends
+// are known to be equal.
+func (r *rope) adopt(s string, e Ends) {
 	if r.fresh || len(s) != r.bytes {
 		return
 	}
 	at := 0
 	for _, b := range r.blocks {
-		if s[at:at+len(b.s)] != b.s {
+		to := at + len(b.s)
+		if to > e.Start && at < len(s)-e.End && s[at:to] != b.s {
 			return
 		}
-		at += len(b.s)
+		at = to
 	}
 	r.flatten(s)
 }

@@ -91,7 +91,7 @@ func (d *Doc) Text() string { return d.engine.current().String() }
 
 // Adopt offers a string that may be the current text, as a writer has it at hand whose save was just added: if it is, Text
 // gives this very string, and does not copy the text.
-func (d *Doc) Adopt(text string) { d.engine.current().adopt(text) }
+func (d *Doc) Adopt(text string) { d.engine.current().adopt(text, Ends{}) }
 
 // Len is the length of the current text in bytes.
 func (d *Doc) Len() int { return d.engine.current().bytes }

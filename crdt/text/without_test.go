@@ -58,3 +58,29 @@ func TestWithoutOneOfMany(t *testing.T) {
 		t.Errorf("a change of two: %q", got)
 	}
 }
+
+// BlameAt of any version divides its text, also one of several heads that show the same.
+func TestBlameAt(t *testing.T) {
+	d := NewDoc(testNode)
+	v := save(t, d, nil, "one\ntwo\nthree\n")
+	a := save(t, d, v, "one\ntwo\nsame\nthree\nof a\n")
+	b := save(t, d, v, "zero\none\ntwo\nsame\nthree\n")
+	c := save(t, d, b, "zero\none\ntwo\nsame\nthree\nlast\n")
+	for _, version := range [][]ID{v, a, b, c, d.Heads(), SortIDs([]ID{a[0], b[0]}), SortIDs([]ID{b[0], c[0]})} {
+		text, err := d.At(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spans, err := d.BlameAt(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, s := range spans {
+			n += s.Bytes
+		}
+		if n != len(text) {
+			t.Errorf("%d bytes have an author, of %q", n, text)
+		}
+	}
+}
