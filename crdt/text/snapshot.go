@@ -3,7 +3,8 @@ package text
 // snapshots are texts of critical events, so that an old version can be made without replaying all that came before.
 type snapshots struct {
 	kept    []snapshot
-	spacing int32 // events between two
+	spacing int32      // events between two
+	recent  []snapshot // at most two, close to the end: most of who is behind is so by a few events
 }
 
 type snapshot struct {
@@ -16,6 +17,7 @@ var snapshotSpacing int32 = 128 // at first; tests make it small
 const (
 	snapshotCount = 16
 	snapshotBytes = 8 << 20 // of all together, or twice the text where that is more
+	recentBytes   = 1 << 20 // of a text that has recent ones
 )
 
 // update follows the engine, after an event was added.
@@ -27,6 +29,7 @@ func (s *snapshots) update(g *engine) {
 	for k := len(s.kept); k > 0 && s.kept[k-1].event > newest; k-- {
 		s.kept = s.kept[:k-1]
 	}
+	s.updateRecent(g, newest)
 	if s.spacing == 0 {
 		s.spacing = snapshotSpacing
 	}
@@ -54,11 +57,36 @@ func (s *snapshots) update(g *engine) {
 	}
 }
 
+// updateRecent is update for those close to the end.
+func (s *snapshots) updateRecent(g *engine, newest int32) {
+	last := int32(-1)
+	for k := len(s.recent); k > 0 && s.recent[k-1].event > newest; k-- {
+		s.recent = s.recent[:k-1]
+	}
+	if k := len(s.recent); k > 0 {
+		last = s.recent[k-1].event
+	}
+	if g.text.bytes > recentBytes {
+		s.recent = nil
+		return
+	}
+	if newest != int32(len(g.nodes)-1) || newest-last < snapshotSpacing/2 {
+		return
+	}
+	if len(s.recent) == 2 {
+		s.recent[0] = s.recent[1]
+		s.recent = s.recent[:1]
+	}
+	s.recent = append(s.recent, snapshot{newest, g.text.clone()})
+}
+
 // before gives the latest snapshot at or before a critical event's number, and a text to go on from.
 func (s *snapshots) before(e int32) (int32, *rope) {
-	for k := len(s.kept) - 1; k >= 0; k-- {
-		if s.kept[k].event <= e {
-			return s.kept[k].event, s.kept[k].text.clone()
+	for _, list := range [][]snapshot{s.recent, s.kept} { // of recent ones the last kept one may be newer, by little
+		for k := len(list) - 1; k >= 0; k-- {
+			if list[k].event <= e {
+				return list[k].event, list[k].text.clone()
+			}
 		}
 	}
 	return -1, newRope("")

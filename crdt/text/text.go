@@ -102,6 +102,9 @@ func (d *Doc) Memory() int {
 	for i := range d.snapshots.kept {
 		n += d.snapshots.kept[i].text.bytes
 	}
+	for i := range d.snapshots.recent {
+		n += d.snapshots.recent[i].text.bytes
+	}
 	for i := range d.views {
 		n += d.views[i].text.bytes
 	}
