@@ -128,7 +128,9 @@ func (fs *filesystem) changed(c crdt.Change) {
 	fs.mu.RLock()
 	in := fs.nodes[key(c.Node, nil)]
 	fs.mu.RUnlock()
+	came := c.What&crdt.PlaceChanged != 0 && !c.Before.Visible && !fault.On("fs-tell-twice")
 	switch {
+	case came && in == nil: // watchers hear of all of it with the name
 	case c.What&crdt.ContentChanged != 0 && in != nil:
 		in.mu.Lock()
 		in.stale = true
@@ -224,6 +226,12 @@ func (fs *filesystem) flip(in *inode) bool {
 		if err != nil {
 			return false
 		}
+		if in.cached && info.Size == in.shownLast.size && fs.equal(in.node, in.shownLast.version, info.Version) {
+			in.stale, in.heldSince = false, time.Time{}
+			in.shownLast.version = slices.Clone(info.Version)
+			in.dated = in.shownLast
+			return false
+		}
 		fs.guard(in, info.Version)
 		if in.cached {
 			in.before, in.cached = in.shownLast.version, false
@@ -241,6 +249,11 @@ func (fs *filesystem) flip(in *inode) bool {
 	if in.sess != nil {
 		fs.endSession(in) // clean, and nobody writes at offsets of their own
 	}
+	if in.object.Object == nil && !fault.On("fs-tell-always") && same(c, crdt.NewContent{Text: in.text}) {
+		in.version, in.stale, in.heldSince = c.Version, false, time.Time{}
+		in.dated = &shown{c.Version, int64(len(c.Text)), in.mtime}
+		return false
+	}
 	before := in.version
 	if err := fs.show(in, c); err != nil {
 		fs.log.Warn("show what came", "err", err)
@@ -251,6 +264,17 @@ func (fs *filesystem) flip(in *inode) bool {
 	}
 	in.before, in.flipping = before, true
 	return true
+}
+
+// equal tells whether two versions of a text are the same, such as after what was done and
+// undone again elsewhere: then there is nothing to tell anybody.
+func (fs *filesystem) equal(node crdt.NodeID, a, b crdt.Version) bool {
+	was, err := fs.folder.ContentAt(node, a)
+	if err != nil || was.Object != nil || fault.On("fs-tell-always") {
+		return false
+	}
+	now, err := fs.folder.ContentAt(node, b)
+	return err == nil && same(now, crdt.NewContent{Text: was.Text})
 }
 
 // date gives what is shown from now on the time of now, unless a program set it: what

@@ -83,6 +83,7 @@ func (fs *filesystem) createPoke(node crdt.NodeID, dir *inode, name string) {
 	fs.poke(p, func(err error) {
 		if done(); err != nil {
 			fs.server.EntryNotify(dir.id, name)
+			fs.touchPoke(node) // somebody may have looked for the name before
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 
@@ -325,8 +326,10 @@ func (t *Tree) setMode(n *node, mode uint32, at *stamp) {
 	if !at.after(n.modeAt) {
 		return
 	}
-	t.touch(n).attr = true
-	n.mode, n.modeAt = uint16(mode&0o7777), at
+	if w, m := t.touch(n), uint16(mode&0o7777); m != n.mode {
+		w.attr, n.mode = true, m
+	}
+	n.modeAt = at
 }
 
 func (t *Tree) setMtime(n *node, s *Stamped) {
@@ -334,17 +337,22 @@ func (t *Tree) setMtime(n *node, s *Stamped) {
 	if !at.after(n.mtimeAt) {
 		return
 	}
-	t.touch(n).attr = true
+	if w := t.touch(n); n.mtime != s.Op.Mtime || !n.mtimeSet() {
+		w.attr = true
+	}
 	n.mtime, n.mtimeAt = s.Op.Mtime, at
 }
 
 func (t *Tree) setXattr(n *node, s *Stamped) {
 	at := t.stamp(s.Stamp)
 	r := n.more()
-	if !at.after(r.xattrs[s.Op.Key].at) {
+	old := r.xattrs[s.Op.Key]
+	if !at.after(old.at) {
 		return
 	}
-	t.touch(n).attr = true
+	if w := t.touch(n); old.at == nil || old.deleted != s.Op.Delete || !bytes.Equal(old.value, s.Op.Value) {
+		w.attr = true
+	}
 	if r.xattrs == nil {
 		r.xattrs = map[string]xattr{}
 	}
