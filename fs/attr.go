@@ -21,6 +21,9 @@ func (fs *filesystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *f
 	if n == nil {
 		return fuse.ENOENT
 	}
+	if n.kind != crdt.File && n.isCrossed() { // a file that is open goes on
+		return fuse.Status(syscall.ESTALE)
+	}
 	var who *caller
 	n.mu.Lock()
 	if len(n.guards) > 0 {

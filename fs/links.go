@@ -2,6 +2,7 @@ package fs
 
 import (
 	"strings"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -46,6 +47,9 @@ func (fs *filesystem) Readlink(cancel <-chan struct{}, h *fuse.InHeader) ([]byte
 	in := fs.get(h.NodeId)
 	if in == nil || in.kind != crdt.Symlink {
 		return nil, fuse.EINVAL
+	}
+	if in.isCrossed() {
+		return nil, fuse.Status(syscall.ESTALE)
 	}
 	info, err := fs.folder.Get(in.node)
 	if err != nil {

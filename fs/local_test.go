@@ -135,6 +135,26 @@ func TestAcross(t *testing.T) {
 	}
 }
 
+// TestAcrossAtOnce uses what was moved across before the kernel was told that it is
+// something else now.
+func TestAcrossAtOnce(t *testing.T) {
+	t.Parallel()
+	d := mounted(t)
+	d.run("echo '*.log' > .sheafignore; mkdir d e.log; echo one > d/f; echo one > e.log/f; ln -s x l; sync .")
+	d.flush()
+	told := make(chan struct{})
+	d.s.fs.queue.put(func() { <-told })
+	defer close(told)
+	for _, c := range []struct{ script, want string }{
+		{"mv d d.log; stat -c %F d.log", "directory"},
+		{"mv d.log/f d.log/g; ls d.log", "g"},
+		{"mv e.log e; ls e", "f"},
+		{"mv l l.log; readlink l.log", "x"},
+	} {
+		equal(t, c.script, strings.TrimSpace(d.run(c.script)), c.want)
+	}
+}
+
 // TestAcrossSaves saves through a temporary file that stays on this device, from a
 // stale buffer: the save is merged like any other.
 func TestAcrossSaves(t *testing.T) {

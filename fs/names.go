@@ -91,7 +91,11 @@ func (fs *filesystem) directory(id uint64) (*inode, fuse.Status) {
 // Lookup implements fuse.RawFileSystem.
 func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if toLocal(h) {
-		return fs.localEntry(fs.local.Lookup(cancel, h, name, out), out)
+		st := fs.localEntry(fs.local.Lookup(cancel, h, name, out), out)
+		if (st == fuse.ENOENT || out.NodeId == 0) && fs.hasCrossed(h.NodeId) {
+			st = fuse.Status(syscall.ESTALE)
+		}
+		return st
 	}
 	if st := checkName(name); !st.Ok() {
 		return st
@@ -186,13 +190,20 @@ func (fs *filesystem) list(dir *inode) ([]dirent, error) {
 // OpenDir implements fuse.RawFileSystem.
 func (fs *filesystem) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if toLocal(&in.InHeader) {
-		return fs.local.OpenDir(cancel, in, out)
+		st := fs.local.OpenDir(cancel, in, out)
+		if st == fuse.ENOENT && fs.hasCrossed(in.NodeId) {
+			st = fuse.Status(syscall.ESTALE)
+		}
+		return st
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	dir := fs.inodes[in.NodeId]
-	if dir == nil {
+	switch {
+	case dir == nil:
 		return fuse.ENOENT
+	case dir.crossed:
+		return fuse.Status(syscall.ESTALE)
 	}
 	out.Fh = fs.open(&handle{in: dir, flags: in.Flags})
 	out.OpenFlags |= fuse.FOPEN_CACHE_DIR
