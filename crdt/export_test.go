@@ -28,6 +28,14 @@ func SetFlushDelay(d time.Duration) (restore func()) {
 	return func() { flushDelay = was }
 }
 
+// SetStalled says how long a first view waits for what it lacks, until the function that it
+// returns is called.
+func SetStalled(d time.Duration) (restore func()) {
+	was := stalled
+	stalled = d
+	return func() { stalled = was }
+}
+
 // On returns options for a home whose database is on another disk.
 func (o Options) On(disk vfs.FS) Options {
 	o.db.FS = disk

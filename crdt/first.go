@@ -18,8 +18,8 @@ import (
 // the checkpoint was made, what they made of the folder is held against it, and takes its
 // place. The view is in memory only.
 
-// stalled is how long no entry may come until a view is given up.
-const stalled = 30 * time.Second
+// stalled is how long none of the entries that a view lacks may come until it is given up.
+var stalled = 30 * time.Second
 
 // first is a first view.
 type first struct {
@@ -28,6 +28,7 @@ type first struct {
 	frontier feed.Frontier
 	at       int64                 // unix ns: when it came; what came with it counts as applied then
 	lack     map[feed.ID]feed.Head // heads of the frontier that are not held yet
+	nearer   bool                  // entries of lack came since the last look
 	made     Hash                  // of what the entries came to at that very frontier; zero if they never stood there
 	giveUp   *time.Timer
 }
@@ -221,7 +222,12 @@ func (f *Folder) refuseChange(op string) error {
 
 // arrived counts an entry that is held now. It runs with mu held.
 func (v *first) arrived(f *Folder, h feed.Head) {
-	if w, ok := v.lack[h.Feed]; !ok || w.Seq > h.Seq {
+	w, ok := v.lack[h.Feed]
+	if !ok {
+		return
+	}
+	v.nearer = true
+	if w.Seq > h.Seq {
 		return
 	}
 	delete(v.lack, h.Feed)
@@ -230,10 +236,16 @@ func (v *first) arrived(f *Folder, h feed.Head) {
 	}
 }
 
-// afterReceive goes on with a first view once entries are stored. It runs with mu held.
+// afterReceive goes on with a first view once entries are stored. Those that it does not lack
+// give it no more time: who names entries that nobody has could keep it up for as long as
+// others work in the folder. It runs with mu held.
 func (f *Folder) afterReceive() {
 	v := f.first
-	if v == nil || !v.giveUp.Stop() {
+	if v == nil || !v.nearer && len(v.lack) > 0 {
+		return
+	}
+	v.nearer = false
+	if !v.giveUp.Stop() {
 		return // it is being given up, or confirmed
 	}
 	if len(v.lack) > 0 {
@@ -323,7 +335,7 @@ func (f *Folder) giveUp(v *first) {
 		return
 	}
 	f.noFirst = true
-	f.accuse(v, "the checkpoint that "+f.deviceName(v.maker)+" ("+v.maker.Short()+") sent could not be confirmed: no entry came for "+stalled.String())
+	f.accuse(v, "the checkpoint that "+f.deviceName(v.maker)+" ("+v.maker.Short()+") sent could not be confirmed: none of the entries that it names came for "+stalled.String())
 	f.endFirst()
 }
 

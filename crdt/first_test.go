@@ -180,6 +180,32 @@ func TestFirstViewAmongOthers(t *testing.T) {
 	}
 }
 
+// A view that names entries which nobody has is given up, however much else comes.
+func TestFirstViewWaitsForWhatItNames(t *testing.T) {
+	defer crdt.SetStalled(200 * time.Millisecond)()
+	old, fresh, _ := newcomer(t)
+	third := newDevice(t, "carl")
+	old.invite(third)
+	old.seal()
+	old.send(third)
+	third.create("of-carl", "x\n")
+	third.send(fresh)
+	old.create("kept-back", "x\n")
+	old.checkpoint(fresh)
+	for i := range 3000 {
+		third.create(fmt.Sprintf("more-%d", i), "x\n")
+		third.send(fresh)
+		if !fresh.f.Unconfirmed() {
+			if notes := fresh.f.Status().Notes; len(notes) != 1 || notes[0].Kind != "checkpoint" {
+				t.Errorf("notes %v", notes)
+			}
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the view does not end")
+}
+
 func TestFalseCheckpoints(t *testing.T) {
 	old, fresh, entries := newcomer(t)
 	other, _, _ := newcomer(t)

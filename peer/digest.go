@@ -115,17 +115,24 @@ func (f *shared) toldBy() map[crdt.Device]crdt.Digest {
 // sendDigest tells the peer our digest, once.
 func (s *session) sendDigest() error {
 	s.f.mu.Lock()
-	d := s.f.rest.digest
+	d, of := s.f.rest.digest, s.f.rest.of
 	s.f.mu.Unlock()
-	if d.Version == 0 || d == s.saidSum || !s.comparable() {
+	if d.Version == 0 || d == s.saidSum || of != s.f.Last() || !s.comparable() {
 		return nil
 	}
 	s.saidSum = d
 	return s.out.Write(&wire.Digest{Version: d.Version, Frontier: d.Frontier, Sum: d.Sum})
 }
 
-// takeDigest hears the peer's.
-func (s *session) takeDigest(m *wire.Digest) {
+// maxDigests is how many digests a peer may tell at once; after that one comes whenever the
+// folder may have been at rest.
+const maxDigests = 16
+
+// takeDigest hears the peer's, and answers with ours: it may have been made before this session.
+func (s *session) takeDigest(m *wire.Digest) error {
+	if s.digests++; s.digests > maxDigests+int(time.Since(s.link.began)/refreshEvery) {
+		return violation(errors.New("more digests than a folder can have been at rest"))
+	}
 	s.f.mu.Lock()
 	if s.f.rest.told == nil {
 		s.f.rest.told, s.f.rest.diverged = map[crdt.Device]crdt.Digest{}, map[crdt.Device]time.Time{}
@@ -133,6 +140,8 @@ func (s *session) takeDigest(m *wire.Digest) {
 	s.f.rest.told[s.link.device] = crdt.Digest{Version: m.Version, Frontier: m.Frontier, Sum: m.Sum}
 	s.f.mu.Unlock()
 	s.n.judge(s.f, s.link.device)
+	s.kick(dirtyDigest)
+	return nil
 }
 
 // judge compares our digest with what a device told, if they are of the same entries and made

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -62,6 +63,41 @@ func TestDigestsAreCompared(t *testing.T) {
 	if since() {
 		t.Error("what is the same again still counts as diverged")
 	}
+	var err error
+	for range 10 * maxDigests {
+		if err == nil {
+			err = s.takeDigest(&lie)
+		}
+	}
+	if !errors.Is(err, ErrProtocol) {
+		t.Errorf("digests without end: %v", err)
+	}
+}
+
+// A digest that was made before two devices met is told in answer to the other's.
+func TestDigestsAreAnswered(t *testing.T) {
+	checkLeaks(t)
+	a, b, fa, fb := pair(t)
+	write(t, fa, "f", "one\n")
+	syncWait(t, a, fa)
+	told(t, a, b, fa)
+	told(t, b, a, fb)
+	before := b.node.linkTo(a.home.Device())
+	before.close(codeTrouble, nil)
+	sh := b.node.folder(fb.ID())
+	sh.mu.Lock()
+	delete(sh.rest.told, a.home.Device())
+	sh.mu.Unlock()
+	eventually(t, "they are connected again", func() bool {
+		l := b.node.linkTo(a.home.Device())
+		if l == nil || l == before {
+			return false
+		}
+		s := l.session(fb.ID())
+		return s != nil && s.comparable()
+	})
+	b.node.linkTo(a.home.Device()).session(fb.ID()).kick(dirtyDigest)
+	eventually(t, "the digest is answered", func() bool { return sh.toldBy()[a.home.Device()].Version != 0 })
 }
 
 // A device of the language before digests is told none, and counts as nothing.

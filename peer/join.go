@@ -39,9 +39,9 @@ func (n *Node) Ticket(f *crdt.Folder) (string, error) {
 // Join takes up a ticket: it calls the inviter, proves the secret, makes the granted folder
 // one of the home's, and returns it once the entry that admits this device has come, or a
 // first view of the folder (crdt.Folder.FirstView); the rest comes by sync from then on. It
-// fails with ErrTicketMalformed, ErrTicketUsed, ErrTicketExpired, ErrTicketUnknown or ErrUnreachable, which names the addresses tried. If
-// ctx ends after the grant, the folder stays, and goes on by itself. Joining a folder that is
-// here already spends nothing.
+// fails with ErrTicketMalformed, ErrTicketUsed, ErrTicketExpired, ErrTicketUnknown or
+// ErrUnreachable, which names the addresses tried. If ctx ends after the grant, the folder
+// stays, and goes on by itself. Joining a folder that is here already spends nothing.
 func (n *Node) Join(ctx context.Context, text string) (*crdt.Folder, error) {
 	t, err := ticket.Parse(text)
 	if err != nil {

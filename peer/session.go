@@ -65,10 +65,12 @@ type session struct {
 	askAll    bool // to be asked of the peer
 	unsaved   bool // theirs went on since remember
 
-	served     bool   // a checkpoint was asked for
+	served     bool   // a checkpoint was asked for on this stream
 	checkpoint *ready // and made, but not sent yet
 
-	asking asking // of the reader alone
+	// Of the reader alone.
+	asking  asking
+	digests int // heard
 
 	// Of the writer alone.
 	out       *wire.Writer

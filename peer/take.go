@@ -19,9 +19,10 @@ func (s *session) read(stream *quic.ReceiveStream, r *wire.Reader, open *wire.Op
 		s.mu.Unlock()
 		return violation(errors.New("a second sync stream for one folder"))
 	}
-	s.reading, s.open, s.met, s.theirs = true, open.Frontier, false, nil
+	s.reading, s.open, s.met, s.theirs, s.served = true, open.Frontier, false, nil, false
 	s.opens++
 	s.mu.Unlock()
+	s.asking = asking{}
 	s.kick(dirtyState)
 	defer context.AfterFunc(s.ctx, func() { stream.CancelRead(codeRefused) })()
 	defer func() {
@@ -77,7 +78,7 @@ func (s *session) take(m wire.Message) error {
 	case *wire.Checkpoint:
 		return s.takeCheckpoint(m)
 	case *wire.Digest:
-		s.takeDigest(m)
+		return s.takeDigest(m)
 	default:
 		return violation(fmt.Errorf("%T on a sync stream", m))
 	}
@@ -147,10 +148,14 @@ func (s *session) compare(heads feed.Frontier) error {
 			return err
 		}
 		if !held {
-			s.n.log.Warn("a feed was forked: asking for every entry", "folder", s.f.Name(), "feed", id, "device", s.link.device)
 			s.mu.Lock()
+			known := s.askAll
 			s.askAll = true
 			s.mu.Unlock()
+			if known {
+				return nil
+			}
+			s.n.log.Warn("a feed was forked: asking for every entry", "folder", s.f.Name(), "feed", id, "device", s.link.device)
 			s.kick(dirtyState)
 			return nil
 		}

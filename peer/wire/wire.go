@@ -24,8 +24,7 @@ import (
 const ALPN = "sheaf/1"
 
 // ALPN2 is the language with the kinds of frames that came later: Digest, Ask and
-// Checkpoint. Who does not know
-// them chooses ALPN, and is sent none.
+// Checkpoint. Who does not know them chooses ALPN, and is sent none.
 const ALPN2 = "sheaf/1.1"
 
 // ErrMalformed is wrapped by every error of Read that is the sender's fault.
