@@ -2,7 +2,8 @@
 // document: what it is made to do there reaches nothing else of the machine.
 //
 // It is one more wall behind the process itself, and as high as the kernel lets it be:
-// where that has no Landlock or no seccomp, the rest is done.
+// where that has no Landlock or no seccomp, the rest is done. A program that was built
+// without a C compiler does without Landlock before version 8.
 package confine
 
 import "github.com/sheaf-fs/sheaf/crdt/fault"

@@ -17,11 +17,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const childEnv = "SHEAF_TEST_CONFINED" // the directory of the test's files
+const (
+	childEnv   = "SHEAF_TEST_CONFINED" // the directory of the test's files
+	nothingEnv = "SHEAF_TEST_NOTHING"  // whether the process is left none of them
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		if err := inside(dir); err != nil {
+		test := inside
+		if os.Getenv(nothingEnv) != "" {
+			test = leftNothing
+		}
+		if err := test(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -57,6 +64,10 @@ func attempts(dir string) []attempt {
 		{"read another process' memory", open(fmt.Sprintf("/proc/%d/mem", os.Getppid()), os.O_RDONLY), false, 1},
 		{"open a socket", func() error { _, err := net.Dial("udp", "127.0.0.1:9"); return err }, false, 0},
 		{"run a program", func() error { return exec.Command("/bin/true").Run() }, false, 0},
+		{"share memory", func() error { _, err := unix.SysvShmGet(7, 4096, unix.IPC_CREAT|0o600); return err }, false, 0},
+		{"ask for a key", func() error { _, err := unix.RequestKey("user", "x", "", 0); return err }, false, 0},
+		{"load a module", func() error { return unix.InitModule([]byte("no module"), "") }, false, 0},
+		{"leave for another namespace", func() error { return unix.Unshare(unix.CLONE_NEWUSER) }, false, 0},
 		{"signal another process", func() error { return syscall.Kill(os.Getppid(), syscall.SIGCONT) }, false, 6},
 		{"look into another process", func() error {
 			var b [1]byte
@@ -123,6 +134,18 @@ func inside(dir string) error {
 	return errors.New(strings.Join(list, "\n"))
 }
 
+// leftNothing is a process that is left no file: system calls are refused, so that it needs no
+// Landlock.
+func leftNothing(dir string) error {
+	if err := To(); err != nil {
+		return err
+	}
+	if _, err := os.Open(filepath.Join(dir, "given")); !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("open a file: %v", err)
+	}
+	return nil
+}
+
 func landlockVersion() int {
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
@@ -163,5 +186,8 @@ func TestConfined(t *testing.T) {
 	}
 	if err := confined(t); err != nil {
 		t.Error(err)
+	}
+	if err := confined(t, nothingEnv+"=1"); err != nil {
+		t.Errorf("left nothing: %v", err)
 	}
 }
