@@ -57,7 +57,7 @@ lint:
 # The unit tests of every package but integration/, which needs the whole.
 unit: build simulate
 	@.ci/gotest unit $$($(GO) list ./... | grep -v /integration)
-	@.ci/gotest breaks ./crdt ./crdt/fault ./infer/internal/confine ./integration/mergequality
+	@.ci/gotest breaks ./crdt ./crdt/fault ./infer/confine ./integration/mergequality
 
 # Devices that do things at random, lose power, come back from backups and hear of each other
 # late, from seed FIRST on. A seed that fails is played again with less and less.

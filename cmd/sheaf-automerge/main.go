@@ -11,8 +11,11 @@ import (
 )
 
 func main() {
-	automerge.Confine(automerge.MaxMemory)
-	if err := automerge.Serve(os.Stdin, os.Stdout, read); err != nil {
+	err := automerge.Confine(automerge.MaxMemory)
+	if err == nil {
+		err = automerge.Serve(os.Stdin, os.Stdout, read)
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "sheaf-automerge: %v\n", err)
 		os.Exit(1)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sheaf-fs/sheaf/infer/internal/confine"
+	"github.com/sheaf-fs/sheaf/infer/confine"
 )
 
 // Limits of the child process.

@@ -3,6 +3,7 @@ package automerge
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"reflect"
@@ -23,7 +24,9 @@ func TestMain(m *testing.M) {
 	case "garbage":
 		os.Stdout.WriteString("GET / HTTP/1.1\r\n\r\n")
 	default:
-		Confine(0) // the race detector wants all there is
+		if err := Confine(0); err != nil { // the race detector wants all there is
+			os.Exit(1)
+		}
 		_ = Serve(os.Stdin, os.Stdout, obey)
 	}
 	os.Exit(0)
@@ -40,6 +43,14 @@ func obey(q Query) Answer {
 	case "write":
 		if err := os.WriteFile(rest, []byte("x"), 0o600); err != nil {
 			return Answer{Refused: "cannot write"}
+		}
+	case "read":
+		if _, err := os.ReadFile(rest); err != nil {
+			return Answer{Refused: "cannot read"}
+		}
+	case "dial":
+		if _, err := net.Dial("udp", rest); err != nil {
+			return Answer{Refused: "cannot dial"}
 		}
 	case "lie":
 		return Answer{Steps: []Step{{After: []int{7}}}}
@@ -70,6 +81,7 @@ func TestSurvives(t *testing.T) {
 	}{
 		{"panic", ErrDied}, {"die", ErrDied}, {"lie", ErrDied}, {"long", ErrDied}, {"refuse bad magic", ErrRefused},
 		{"write " + t.TempDir() + "/x", ErrRefused},
+		{"read /proc/self/status", ErrRefused}, {"dial 127.0.0.1:9", ErrRefused},
 	} {
 		if _, err := l.Read(t.Context(), Query{Document: []byte(c.document)}); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.document, err, c.want)

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/infer/confine"
 )
 
 // MaxMemory is how much address space the library's process has, in bytes. A document takes about
@@ -34,9 +36,9 @@ func Serve(in io.Reader, out io.Writer, read func(Query) Answer) error {
 	}
 }
 
-// Confine takes from this process what a document has no business with: it can write no file, and
-// has the given bytes of address space, if not 0.
-func Confine(memory uint64) {
+// Confine takes from this process what a document has no business with: it can open no file and no
+// socket, start no program, and has the given bytes of address space, if not 0.
+func Confine(memory uint64) error {
 	limit := func(what int, n uint64) { _ = unix.Setrlimit(what, &unix.Rlimit{Cur: n, Max: n}) }
 	if memory > 0 {
 		limit(unix.RLIMIT_AS, memory)
@@ -45,4 +47,5 @@ func Confine(memory uint64) {
 	limit(unix.RLIMIT_CORE, 0)
 	limit(unix.RLIMIT_NOFILE, 16)
 	_ = os.Chdir("/")
+	return confine.To()
 }

@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sheaf-fs/sheaf/infer/confine"
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/engine/llama/internal/native"
-	"github.com/sheaf-fs/sheaf/infer/internal/confine"
 )
 
 const beatEvery = 250 * time.Millisecond
