@@ -17,7 +17,7 @@ import (
 // DigestVersion says what a Digest covers and how it is made. Digests of different versions
 // say nothing of each other; it changes with everything that may change one, the rules of
 // merging included.
-const DigestVersion = 1
+const DigestVersion = 2
 
 // Digest is what a folder's entries have made of it, in 32 bytes: where every node is, its
 // attributes and versions, the text that each version has, and who is a member. Devices with the
@@ -121,6 +121,7 @@ func (f *Folder) textDigest(b *kv.Batch, node NodeID) (sum Hash, fresh bool, err
 	}
 	texts := map[lineage]Version{}
 	h := blake3.NewDeriveKey("sheaf 2026-01 version of texts v1")
+	h.Write([]byte{DigestVersion}) // what other rules made of it is not what was kept
 	for _, e := range info.Heads { // sorted
 		if e.Object == nil {
 			texts[e.Text] = append(texts[e.Text], e.ID)

@@ -1,7 +1,9 @@
 package text
 
 import (
+	"cmp"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -10,14 +12,23 @@ const maxSides = 4
 
 // An echo is text that one side of a merge says again. Where events that do not know of each other meet, as the parents
 // of one event or as the heads of a text, what they show is compared between the characters that both show. Where they
-// show the same there, and each inserted all of it after they had parted, it stands once: what comes later in Automerge's
-// order is deleted, by one more change of the event that was made on them. So what both sides did on different versions,
-// or in other steps, is one, as in git. Only the last text of each side counts: a side that goes on by itself is compared
-// anew. What has a nonce, and what a third side deleted, has no echo.
+// show the same there, and each inserted all of it after they had parted, it stands once: of every character the one that
+// comes later in Automerge's order is deleted, by one more change of the event that was made on them. So what both sides
+// did on different versions, or in other steps, is one, as in git. Only the last text of each side counts: a side that goes
+// on by itself is compared anew. What has a nonce, and what a third side deleted, has no echo.
+//
+// That what stays comes earlier, character by character, is what makes it stay: whatever pairs of sides are compared, now
+// and by whom else, the first of all that say the same is no echo.
 
-// echoes gives the spans that are echoes in a version, in their order, and the changes that inserted what they repeat. No
-// span is cut or moved.
-func (q *sequence) echoes(nodes []node, version []int32) (echoes []place, kept []int32) {
+// echo is part of a span that repeats another.
+type echo struct {
+	place
+	from, n int // code points of the span in front of it, and its own
+}
+
+// echoes gives what is echo in a version, in its order, and the changes that inserted what it repeats. No span is cut or
+// moved.
+func (q *sequence) echoes(nodes []node, version []int32) (echoes []echo, kept []int32) {
 	first := int32(q.base + 1)
 	var heads []int32
 	for _, p := range version {
@@ -54,7 +65,7 @@ func (q *sequence) echoes(nodes []node, version []int32) (echoes []place, kept [
 			}
 		}
 	}
-	return inOrder(echoes), kept
+	return q.inOrder(echoes), kept
 }
 
 // compare orders places by where they are.
@@ -70,11 +81,11 @@ type meeting struct {
 	*sequence
 	nodes  []node
 	heads  [2][]int32
-	events [2][]int32     // that only one side holds; may be left out, and is found where it is asked for
-	sides  [2]int         // their slots
-	all    int            // the slot of the merge, -1 if there is no third side
-	hunks  map[int32]Hunk // of the events, by change
-	echoes []place
+	events [2][]int32         // that only one side holds; may be left out, and is found where it is asked for
+	sides  [2]int             // their slots
+	all    int                // the slot of the merge, -1 if there is no third side
+	hunks  map[int32]*inserts // of the events, by change
+	echoes []echo
 	kept   []int32
 }
 
@@ -130,25 +141,52 @@ func (m *meeting) gaps(events []int32, in func(*span) bool) {
 
 // echoesOfLast is echoes for two heads of which one is the event that was applied last, where there were none before it:
 // they can only be where that event changed something.
-func (q *sequence) echoesOfLast(nodes []node, heads []int32) []place {
+func (q *sequence) echoesOfLast(nodes []node, heads []int32) []echo {
 	m := meeting{sequence: q, nodes: nodes, all: -1}
 	for i, h := range heads {
 		m.sides[i] = q.pin(nodes, []int32{h})
 		m.heads[i] = []int32{h - int32(q.base) - 1}
 	}
 	e := int32(len(q.events) - 1)
-	changes := q.events[e].changes
+	changes := make(map[int32]bool, len(q.events[e].changes))
+	for _, c := range q.events[e].changes {
+		changes[c] = true
+	}
 	m.gaps([]int32{e}, func(x *span) bool {
-		return slices.Contains(changes, x.change) || slices.ContainsFunc(x.dels, func(d int32) bool { return slices.Contains(changes, d) })
+		return changes[x.change] || slices.ContainsFunc(x.dels, func(d int32) bool { return changes[d] })
 	})
 	q.unpin()
-	return inOrder(m.echoes)
+	return q.inOrder(m.echoes)
 }
 
-// inOrder sorts places and drops doubles.
-func inOrder(ps []place) []place {
-	slices.SortFunc(ps, place.compare)
-	return slices.Compact(ps)
+// inOrder sorts echoes, joins those that touch, and counts what is in front of each span in the whole text.
+func (q *sequence) inOrder(es []echo) []echo {
+	slices.SortFunc(es, func(a, b echo) int { return cmp.Or(a.compare(b.place), a.from-b.from) })
+	out := es[:0]
+	for _, e := range es {
+		if k := len(out) - 1; k >= 0 && out[k].place == e.place && e.from <= out[k].from+out[k].n {
+			out[k].n = max(out[k].n, e.from+e.n-out[k].from)
+			continue
+		}
+		out = append(out, e)
+	}
+	before, next := 0, 0
+	for li := 0; li < len(q.leaves) && next < len(out); li++ {
+		l := q.leaves[li]
+		if out[next].leaf != li {
+			before += l.visible[allSlot]
+			continue
+		}
+		for i := range l.spans {
+			for ; next < len(out) && out[next].leaf == li && out[next].i == i; next++ {
+				out[next].before = before
+			}
+			if len(l.spans[i].dels) == 0 {
+				before += l.spans[i].n
+			}
+		}
+	}
+	return out
 }
 
 // new tells whether a side shows a span that the other has never seen.
@@ -196,19 +234,36 @@ func (m *meeting) gap(start place) (end place) {
 			}
 		}
 	}
-	stays, goes := shown[0], shown[1]
-	if goes[0].compare(stays[0]) < 0 {
-		stays, goes = goes, stays
-	}
-	deleted := func(p place) bool { return m.all >= 0 && !m.visible(m.all, m.at(p)) } // by a third side
-	if !m.equal(stays, goes) || slices.ContainsFunc(stays, deleted) {
-		return end
-	}
-	m.echoes = append(m.echoes, slices.DeleteFunc(goes, deleted)...)
-	for _, p := range stays {
-		m.kept = append(m.kept, m.at(p).change)
+	if m.equal(shown[0], shown[1]) {
+		m.decide(shown[0], shown[1])
 	}
 	return end
+}
+
+// decide finds out which of two equal lists of spans are echoes, part by part.
+func (m *meeting) decide(a, b []place) {
+	deleted := func(p place) bool { return m.all >= 0 && !m.visible(m.all, m.at(p)) } // by a third side
+	var echoes []echo
+	var kept []int32
+	for from := [2]int{}; len(a) > 0; {
+		n := min(m.at(a[0]).n-from[0], m.at(b[0]).n-from[1])
+		stays, goes := a[0], echo{b[0], from[1], n}
+		if b[0].compare(a[0]) < 0 {
+			stays, goes = b[0], echo{a[0], from[0], n}
+		}
+		if deleted(stays) {
+			return
+		}
+		if !deleted(goes.place) {
+			echoes, kept = append(echoes, goes), append(kept, m.at(stays).change)
+		}
+		for side, list := range []*[]place{&a, &b} {
+			if from[side] += n; from[side] == m.at((*list)[0]).n {
+				*list, from[side] = (*list)[1:], 0
+			}
+		}
+	}
+	m.echoes, m.kept = append(m.echoes, echoes...), append(m.kept, slices.Compact(kept)...)
 }
 
 // inGap tells whether there is a span at a place that not both sides show. A place behind a leaf becomes the next one's.
@@ -227,12 +282,12 @@ func (m *meeting) equal(a, b []place) bool {
 		if m.events[0] == nil {
 			m.events[0], m.events[1] = m.between(m.nodes, m.heads[0], m.heads[1])
 		}
-		m.hunks = map[int32]Hunk{}
+		m.hunks = map[int32]*inserts{}
 		for _, es := range m.events {
 			for _, e := range es {
 				if v := m.event(e); len(v.Nonce) == 0 {
 					for i, c := range m.sequence.events[e].changes[:m.sequence.events[e].hunks] {
-						m.hunks[c] = v.Hunks[i]
+						m.hunks[c] = &inserts{hunk: v.Hunks[i]}
 					}
 				}
 			}
@@ -254,27 +309,39 @@ func (m *meeting) text(spans []place) (text string, known bool) {
 		if !ok {
 			return "", false
 		}
-		sb.WriteString(h.inserted(m.changes[x.change].last, *x))
+		sb.WriteString(h.text(m.changes[x.change].last, *x))
 	}
 	return sb.String(), true
 }
 
-// inserted is the text of a span of the change that a hunk is, of which last is the greatest counter.
-func (h Hunk) inserted(last int, x span) string {
-	for _, s := range h { // the first took effect last
-		n := runeCount(s.Ins)
-		if first := last - n + 1; n > 0 && x.first >= first {
-			t := s.Ins[prefix(s.Ins, x.first-first):]
-			return t[:prefix(t, x.n)]
+// inserts is a hunk whose insertions are looked up.
+type inserts struct {
+	hunk  Hunk
+	first []int // by splice: the counter of the first code point it inserts; descending, since the first took effect last
+}
+
+// text is that of a span of the change that the hunk is, of which last is the greatest counter.
+func (h *inserts) text(last int, x span) string {
+	if h.first == nil {
+		h.first = make([]int, len(h.hunk))
+		for k, s := range h.hunk {
+			n := runeCount(s.Ins)
+			h.first[k] = last - n + 1
+			last -= n + s.Del
 		}
-		last -= n + s.Del
 	}
-	return ""
+	k := sort.Search(len(h.first), func(k int) bool { return h.first[k] <= x.first })
+	if k == len(h.first) {
+		return ""
+	}
+	t := h.hunk[k].Ins
+	t = t[prefix(t, x.first-h.first[k]):]
+	return t[:prefix(t, x.n)]
 }
 
 // silence deletes the echoes of an event's parents, in the version of slot s, as one change of the event, if there are
 // any.
-func (q *sequence) silence(s int, e *Event, echoes []place, kept []int32, start int, out *rope) (c int32, ok bool) {
+func (q *sequence) silence(s int, e *Event, echoes []echo, kept []int32, start int, out *rope) (c int32, ok bool) {
 	if len(echoes) == 0 {
 		return 0, false
 	}
@@ -290,18 +357,19 @@ func (q *sequence) silence(s int, e *Event, echoes []place, kept []int32, start 
 	for i := range q.slots {
 		q.slots[i].hint = hint{}
 	}
-	for _, p := range echoes {
+	ops := make([]Op, len(echoes))
+	// From the last to the first, none moves what is in front of those still to come.
+	for k := len(echoes) - 1; k >= 0; k-- {
+		p := q.isolate(echoes[k], echoes[:k])
 		l := q.leaves[p.leaf]
 		x := &l.spans[p.i]
 		if len(x.dels) == 0 {
 			if out != nil {
-				out.splice(q.before(p), x.n, "", 0)
+				out.splice(echoes[k].before+echoes[k].from, x.n, "", 0)
 			}
 			l.visible[allSlot] -= x.n
 		}
-		if q.record != nil {
-			q.record(c, Op{At: OpID{q.changes[x.change].id, x.first}, Delete: x.n})
-		}
+		ops[k] = Op{At: OpID{q.changes[x.change].id, x.first}, Delete: x.n}
 		l.visible[s] -= x.n
 		sl.length -= x.n
 		x.dels = append(x.dels, c)
@@ -309,20 +377,38 @@ func (q *sequence) silence(s int, e *Event, echoes []place, kept []int32, start 
 		q.note(c, l)
 		start += x.n
 	}
+	if q.record != nil {
+		for _, op := range ops {
+			q.record(c, op)
+		}
+	}
 	q.changes[c].last = start
 	q.changes[c].kept = kept
 	return c, true
 }
 
-// before counts the code points of the whole text in front of a place.
-func (q *sequence) before(p place) (n int) {
-	for _, l := range q.leaves[:p.leaf] {
-		n += l.visible[allSlot]
-	}
-	for i := range p.i {
-		if x := &q.leaves[p.leaf].spans[i]; len(x.dels) == 0 {
-			n += x.n
+// isolate cuts an echo out of its span and tells where it is then. The echoes in front of it stay where they are, or move
+// with their leaf's second half.
+func (q *sequence) isolate(e echo, inFront []echo) place {
+	p := e.place
+	cut := func(n int) {
+		leaves, leaf := len(q.leaves), p.leaf
+		p.leaf, p.i = q.cut(p.leaf, p.i, n)
+		if len(q.leaves) == leaves {
+			return
+		}
+		for k := len(inFront) - 1; k >= 0 && inFront[k].leaf == leaf; k-- {
+			if half := leafSize / 2; inFront[k].i >= half {
+				inFront[k].leaf, inFront[k].i = leaf+1, inFront[k].i-half
+			}
 		}
 	}
-	return n
+	if e.from+e.n < q.leaves[p.leaf].spans[p.i].n {
+		cut(e.from + e.n)
+		p.i--
+	}
+	if e.from > 0 {
+		cut(e.from)
+	}
+	return p
 }

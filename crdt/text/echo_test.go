@@ -128,6 +128,38 @@ func TestEchoesOfThree(t *testing.T) {
 	}
 }
 
+// Three sides say the same and share parts of it in pairs, whose places alternate. Compared at once, or in pairs by who
+// does not know of the other pair, not everything is an echo of something else.
+func TestEchoesInTurn(t *testing.T) {
+	for first := range 32 { // the order at one place is as good as random
+		d := NewDoc(testNode)
+		base := add(t, d, Event{Hunks: []Hunk{{sp(0, 0, string(rune('A'+first))+"<>")}}})
+		insert := func(parents []ID, hunks ...Hunk) ID { return add(t, d, Event{Parents: SortIDs(parents), Hunks: hunks}) }
+		s := insert([]ID{base}, Hunk{sp(2, 0, "s")})
+		u := insert([]ID{base}, Hunk{sp(2, 0, "t")})
+		if both, err := d.At(SortIDs([]ID{s, u})); err != nil || !strings.Contains(both, "<st>") {
+			continue
+		}
+		want := string(rune('A'+first)) + "<sty>"
+		a := insert([]ID{s}, Hunk{sp(3, 0, "ty")})
+		b := insert([]ID{u}, Hunk{sp(2, 0, "s")}, Hunk{sp(3, 0, "y")})
+		c := insert([]ID{s, u}, Hunk{sp(4, 0, "y")})
+		if got := d.Text(); got != want {
+			t.Errorf("three sides at once: %q", got)
+		}
+		ab := insert([]ID{a, b}, Hunk{sp(0, 0, "1")})
+		ac := insert([]ID{a, c}, Hunk{sp(6, 0, "2")})
+		for _, e := range []ID{ab, ac} {
+			if got, err := d.At([]ID{e}); err != nil || !strings.Contains(got, want) {
+				t.Errorf("two of three: %q, %v", got, err)
+			}
+		}
+		if got := d.Text(); got != "1"+want+"2" {
+			t.Errorf("three sides, two at a time: %q", got)
+		}
+	}
+}
+
 // Undoing one of two changes that became one leaves the other, also where somebody has saved on the merge.
 func TestWithoutEchoes(t *testing.T) {
 	for _, order := range [][2]int{{0, 1}, {1, 0}} {

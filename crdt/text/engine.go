@@ -85,7 +85,7 @@ func (g *engine) version(names int) *rope {
 	}
 	n := len(g.nodes)
 	q := g.resident(n)
-	var echoes []place
+	var echoes []echo
 	if last := &g.nodes[n-1]; g.quiet == n && len(g.heads) == 2 && len(last.event.Parents) == 1 {
 		echoes = q.echoesOfLast(g.nodes, g.heads)
 	} else {
@@ -99,8 +99,9 @@ func (g *engine) version(names int) *rope {
 	if len(echoes) > 0 {
 		g.shown = g.text.clone()
 		for i := len(echoes) - 1; i >= 0; i-- {
-			if x := &q.leaves[echoes[i].leaf].spans[echoes[i].i]; len(x.dels) == 0 {
-				g.shown.splice(q.before(echoes[i]), x.n, "", 0)
+			e := &echoes[i]
+			if x := &q.leaves[e.leaf].spans[e.i]; len(x.dels) == 0 {
+				g.shown.splice(e.before+e.from, e.n, "", 0)
 			}
 		}
 	}

@@ -227,10 +227,9 @@ func (r *reference) echoes(t testing.TB, version []ID) (out []Splice) {
 	if g := d.engine; len(version) <= maxSides && len(g.heads) > 1 {
 		q, gone := g.resident(len(g.nodes)), 0
 		echoes, _ := q.echoes(g.nodes, g.heads)
-		for _, p := range echoes {
-			n := q.leaves[p.leaf].spans[p.i].n
-			out = append(out, sp(q.before(p)-gone, n, ""))
-			gone += n
+		for _, e := range echoes {
+			out = append(out, sp(e.before+e.from-gone, e.n, ""))
+			gone += e.n
 		}
 	}
 	return out
