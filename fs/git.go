@@ -23,7 +23,7 @@ const (
 	indexLock   = "index.lock"
 	gitAtMost   = 10 * time.Second
 	gitQuiet    = 500 * time.Millisecond // without a change for so long, others need not wait
-	headSettles = 30 * time.Millisecond  // HEAD is moved after the index is written
+	headSettles = 30 * time.Millisecond  // HEAD is moved after the index is written, mostly so soon
 )
 
 // gitWork is what git is doing in this folder.
@@ -31,6 +31,8 @@ type gitWork struct {
 	mu    sync.Mutex
 	dir   crdt.NodeID // the working tree
 	lock  string      // index.lock
+	label string      // when it began
+	held  bool        // git holds the lock
 	on    bool        // changes gather
 	since time.Time
 	last  time.Time // the last change
@@ -53,9 +55,10 @@ func (fs *filesystem) gitTouched(where, name string) {
 	if name == indexLock {
 		lock := filepath.Join(where, indexLock)
 		if _, err := os.Lstat(lock); err == nil {
+			fs.gitEnds(lock, false) // of the command before
 			fs.gitBegins(dir, lock)
 		} else {
-			fs.later(headSettles, func() { fs.gitEnds(lock) })
+			fs.gitLeft(lock)
 		}
 	}
 	fs.git.mu.Lock()
@@ -88,12 +91,13 @@ func (fs *filesystem) gitBegins(dir crdt.NodeID, lock string) {
 	if g.on || fault.On("fs-git-in-pieces") {
 		return
 	}
-	if err := fs.folder.Gather(crdt.NewActionID(), fs.gitLabel(dir), gitAtMost); err != nil {
+	label := fs.gitLabel(dir)
+	if err := fs.folder.Gather(crdt.NewActionID(), label, gitAtMost); err != nil {
 		fs.log.Warn("gather what git changes", "err", err)
 		return
 	}
 	now := time.Now()
-	g.dir, g.lock, g.on, g.since, g.last = dir, lock, true, now, now
+	g.dir, g.lock, g.label, g.held, g.on, g.since, g.last = dir, lock, label, true, true, now, now
 	fs.later(gitQuiet, func() { fs.gitLook(lock) })
 }
 
@@ -102,6 +106,37 @@ func (fs *filesystem) gitChanged() {
 	fs.git.mu.Lock()
 	defer fs.git.mu.Unlock()
 	fs.git.last = time.Now()
+}
+
+// gitLeft has the gathering end, now that index.lock went.
+func (fs *filesystem) gitLeft(lock string) {
+	g := &fs.git
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.on || g.lock != lock {
+		return
+	}
+	g.held = false
+	until := time.Now().Add(gitQuiet)
+	fs.later(headSettles, func() {
+		fs.gitPublish(lock, false)
+		fs.gitHead(lock, until)
+	})
+}
+
+// gitHead ends the gathering once HEAD has moved. Where git changed files and HEAD stays, it
+// may be about to move it on a slow machine.
+func (fs *filesystem) gitHead(lock string, until time.Time) {
+	g := &fs.git
+	g.mu.Lock()
+	wait := g.on && g.lock == lock && !g.held && g.last.After(g.since) && time.Now().Before(until) &&
+		fs.gitLabel(g.dir) == g.label
+	g.mu.Unlock()
+	if wait {
+		fs.later(headSettles, func() { fs.gitHead(lock, until) })
+		return
+	}
+	fs.gitEnds(lock, false)
 }
 
 // gitLook ends the gathering where git is in no hurry: it may wait for a person who
@@ -115,21 +150,40 @@ func (fs *filesystem) gitLook(lock string) {
 	switch {
 	case !on:
 	case over:
-		fs.gitEnds(lock)
+		fs.gitEnds(lock, true)
 	default:
 		fs.later(gitQuiet/2, func() { fs.gitLook(lock) })
 	}
 }
 
-// gitEnds publishes what git has written, and seals it with the rest. It runs on
-// the queue.
-func (fs *filesystem) gitEnds(lock string) {
+// gitEnds publishes what git has written, and seals it with the rest; while git holds its
+// lock only if held says so.
+func (fs *filesystem) gitEnds(lock string, held bool) {
+	if !fs.gitPublish(lock, held) {
+		return
+	}
+	fs.tellHeads()
 	g := &fs.git
 	g.mu.Lock()
-	mine, dir := g.on && g.lock == lock, g.dir
+	defer g.mu.Unlock()
+	if g.held && !held {
+		return // since a moment ago
+	}
+	g.on, g.held = false, false
+	if err := fs.folder.EndGather(fs.gitLabel(g.dir)); err != nil {
+		fs.log.Error("seal what git changed", "err", err)
+	}
+}
+
+// gitPublish publishes what git has written, unless the gathering ended or git holds its lock
+// and held does not say that this does not matter. It tells whether it did.
+func (fs *filesystem) gitPublish(lock string, held bool) bool {
+	g := &fs.git
+	g.mu.Lock()
+	mine := g.on && g.lock == lock && (held || !g.held)
 	g.mu.Unlock()
 	if !mine {
-		return
+		return false
 	}
 	fs.harvestAll()
 	fs.mu.Lock()
@@ -138,13 +192,7 @@ func (fs *filesystem) gitEnds(lock string) {
 	if err != nil {
 		fs.log.Error("publish what git removed or renamed", "err", err)
 	}
-	fs.tellHeads()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.on = false
-	if err := fs.folder.EndGather(fs.gitLabel(dir)); err != nil {
-		fs.log.Error("seal what git changed", "err", err)
-	}
+	return true
 }
 
 func (fs *filesystem) gitLabel(dir crdt.NodeID) string {

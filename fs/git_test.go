@@ -44,3 +44,28 @@ func TestGit(t *testing.T) {
 	equal(t, "attributes", d.run("getfattr -d -m - . 2>/dev/null || :"), "")
 	equal(t, "a repository", d.locals(crdt.Root), ".git")
 }
+
+// TestGitSlowly does what git does on a machine that is busy: HEAD moves long after the index is
+// written, and one command begins as soon as another has left.
+func TestGitSlowly(t *testing.T) {
+	t.Parallel()
+	d := mounted(t)
+	d.run(`mkdir -p .git/refs/heads; echo ref: refs/heads/side > .git/HEAD; echo one > f`)
+	d.flush()
+	d.run(`: > .git/index.lock; mv .git/index.lock .git/index
+		: > .git/index.lock; sleep 0.1; echo two > f; echo two > g; mv .git/index.lock .git/index
+		sleep 0.2; echo ref: refs/heads/main > .git/HEAD.lock; mv .git/HEAD.lock .git/HEAD`)
+	label := ""
+	eventually(t, "git's work is sealed", func() bool {
+		acts, err := d.f.Actions(1)
+		if err == nil && len(acts) == 1 {
+			label = acts[0].Label
+		}
+		return strings.HasPrefix(label, "git")
+	})
+	equal(t, "the action", label, "git: main (no commit)")
+	if _, err := d.f.Undo("", false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all of it is undone", func() bool { return d.text("f") == "one\n" && d.text("g") == "-" })
+}
