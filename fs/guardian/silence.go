@@ -47,9 +47,17 @@ type silence struct {
 // heard starts anew.
 func (s *silence) heard() { s.silent, s.unused, s.stopped = 0, 0, 0 }
 
-// look counts one look at the daemon, passed after the one before.
-func (s *silence) look(passed time.Duration, now usage) verdict {
+// look counts one look at the daemon, passed after the one before. It asks for the usage,
+// which is in a file of every thread, only when a beat is overdue: the daemon counts as
+// unused and stopped until then, if it is when it is looked at first.
+func (s *silence) look(passed time.Duration, ask func() usage) verdict {
 	passed = min(passed, maxLook)
+	if s.silent+passed <= beatEvery {
+		s.silent += passed
+		s.unused, s.stopped = s.silent, s.silent
+		return wait
+	}
+	now := ask()
 	used := now.cpu - s.last.cpu
 	s.last = now
 	if now.traced { // a person is looking at it with a debugger
@@ -127,7 +135,7 @@ func (r *runner) look(passed time.Duration) bool {
 	if r.hello.Silence <= 0 {
 		return false
 	}
-	switch r.silence.look(passed, usageOf(r.hello.Daemon)) {
+	switch r.silence.look(passed, func() usage { return usageOf(r.hello.Daemon) }) {
 	case goOn:
 		fmt.Fprintf(os.Stderr, "guardian: the daemon (process %d) is stopped while programs may wait for its mounts; it is continued\n", r.hello.Daemon)
 		if r.daemonFD >= 0 {

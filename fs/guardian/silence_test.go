@@ -20,6 +20,7 @@ func TestSilence(t *testing.T) {
 		steps []step
 		want  verdict
 	}{
+		{"beats every second", []step{{4, look, idle, true}, {4, look, busy, true}, {4, look, idle, true}}, wait},
 		{"beats", []step{{15, look, idle, true}, {15, look, idle, true}}, wait},
 		{"idle for long", []step{{20, look, idle, false}}, giveUp},
 		{"idle, not yet", []step{{19, look, idle, false}}, wait},
@@ -37,13 +38,13 @@ func TestSilence(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := silence{limit: 30 * time.Second, idle: 5 * time.Second}
 			var cpu time.Duration
-			got := wait
+			got, asked := wait, 0
 			for _, st := range c.steps {
 				for range st.looks {
 					u := st.does
 					cpu += u.cpu
 					u.cpu = cpu
-					got = s.look(st.passed, u)
+					got = s.look(st.passed, func() usage { asked++; return u })
 				}
 				if st.heard {
 					s.heard()
@@ -51,6 +52,9 @@ func TestSilence(t *testing.T) {
 			}
 			if got != c.want {
 				t.Errorf("verdict %d, want %d", got, c.want)
+			}
+			if c.name == "beats every second" && asked > 0 {
+				t.Errorf("its threads were looked at %d times", asked)
 			}
 		})
 	}
