@@ -278,21 +278,26 @@ func (f *Folder) confirm(v *first) {
 
 // compareFirst says in what the view differs from what the entries say; "" if in nothing.
 func (f *Folder) compareFirst(v *first) (string, error) {
-	if v.made.IsZero() {
+	f.mu.RLock()
+	made := v.made
+	f.mu.RUnlock()
+	if made.IsZero() {
 		p, err := f.past(func(d *dated) bool { return v.frontier.Covers(d.Feed, d.Seq) })
 		if err != nil {
 			return "", err
 		}
-		v.made = blake3.Sum256(p.tree.EncodeShown())
+		made = blake3.Sum256(p.tree.EncodeShown())
 	}
-	if v.made != v.shown {
+	if made != v.shown {
 		return "the entries make another tree", nil
 	}
 	for node, size := range v.sizes {
 		if err := f.confirmCtx().Err(); err != nil {
 			return "", err
 		}
-		n := v.tree.Get(node)
+		f.mu.RLock()
+		n := v.tree.Get(node) // objects arrive meanwhile, and change the tree
+		f.mu.RUnlock()
 		real, text, err := f.sizeAndText(n, 0)
 		if err != nil {
 			return "", err

@@ -39,6 +39,7 @@ var kinds = []struct {
 	{crdt.ErrNoHome, control.NotFound, "make a folder with sheaf init, join one with sheaf join, or name another home with --home"},
 	{crdt.ErrNotExist, control.NotFound, ""},
 	{crdt.ErrNotHere, control.NotFound, "its content has not arrived yet; see sheaf status"},
+	{crdt.ErrComing, control.NotFound, ""},
 	{crdt.ErrExists, control.Exists, ""},
 	{crdt.ErrNotEmpty, control.Exists, ""},
 	{crdt.ErrDenied, control.Denied, ""},
