@@ -51,6 +51,13 @@ func (h *Home) TextOf(o Object) (s string, ok bool, err error) {
 		return "", false, storage("read", o.Hash.String(), err)
 	}
 	defer f.Close()
+	// Whoever made the version says the size. One that is not the object's must not keep others
+	// from writing to the file.
+	if st, err := f.Stat(); err != nil {
+		return "", false, storage("read", o.Hash.String(), err)
+	} else if st.Size() != o.Size {
+		return "", false, nil
+	}
 	// What is no text mostly shows it in its first bytes.
 	b := make([]byte, o.Size)
 	head := min(len(b), 4096)

@@ -236,3 +236,26 @@ func TestRestoreWhole(t *testing.T) {
 	a.write("f", a.node("f").Version, "third\n")
 	restore(1, `text "second\n"`)
 }
+
+// A version that says another size of its object than it has keeps nobody from writing.
+func TestWholeOfAnotherSize(t *testing.T) {
+	a, _ := pair(t)
+	for _, wrong := range []int64{-1, 1} {
+		name := fmt.Sprint("f", wrong)
+		hash, size, err := a.home.Objects().Put(strings.NewReader("one\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.update(func(tx *crdt.Tx) error {
+			_, _, err := tx.Create(crdt.Root, name, 0o644, crdt.NewContent{Object: &crdt.Object{Hash: crdt.Hash(hash), Size: size + wrong}})
+			return err
+		})
+		if _, ok, err := a.home.TextOf(*a.node(name).Object); ok || err != nil {
+			t.Errorf("%s is a text: %v, %v", name, ok, err)
+		}
+		a.write(name, a.node(name).Version, "two\n")
+		if got := a.read(name).Text; got != "two\n" {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+}
