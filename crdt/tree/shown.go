@@ -36,10 +36,11 @@ const (
 	wholeObject = 2
 )
 
-// MaxShownNodes and MaxShownVersions bound what DecodeShown makes of some bytes.
+// What DecodeShown makes of some bytes at most.
 const (
 	MaxShownNodes    = 1 << 20
 	MaxShownVersions = 1 << 21
+	MaxShownAttrs    = 1 << 20
 )
 
 // ErrShown is wrapped by the errors of DecodeShown.
@@ -245,6 +246,7 @@ type shownDecoder struct {
 	dead     []*node
 	count    uint64 // of stamps
 	versions int
+	attrs    int
 	err      error
 }
 
@@ -336,6 +338,10 @@ func (d *shownDecoder) node(parent *node) *node {
 	if flags&flagAttrs != 0 {
 		for range d.uint(uint64(len(d.b))) {
 			if d.err != nil {
+				return nil
+			}
+			if d.attrs++; d.attrs > MaxShownAttrs {
+				d.fail("more than %d attributes", MaxShownAttrs)
 				return nil
 			}
 			key := d.text(MaxKey)

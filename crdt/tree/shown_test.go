@@ -2,6 +2,7 @@ package tree
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -64,6 +65,23 @@ func TestShownIsAFunctionOfTheOperations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A node of some bytes has no more attributes than there may be of all together.
+func TestDecodeShownAttributes(t *testing.T) {
+	head := append([]byte{byte(Dir) | flagAttrs}, make([]byte, 16)...)
+	head[1] = 1
+	head = append(head, 1, 'd', 0, 0)
+	head = append(head, make([]byte, 32)...) // its device
+	for _, n := range []int{MaxShownAttrs, MaxShownAttrs + 1} {
+		b := binary.AppendUvarint(slices.Clone(head), uint64(n))
+		for range n {
+			b = append(b, 1, 'k', 0)
+		}
+		if _, err := DecodeShown(append(b, 0, 0), 1); (err != nil) != (n > MaxShownAttrs) || err != nil && !errors.Is(err, ErrShown) {
+			t.Errorf("%d attributes: %v", n, err)
+		}
+	}
 }
 
 func FuzzDecodeShown(f *testing.F) {
