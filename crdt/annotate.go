@@ -33,6 +33,12 @@ func (f *Folder) Annotate(node NodeID) ([]Line, error) {
 	if c.Object != nil {
 		return nil, &Error{Op: "blame", Path: f.Path(node), Kind: ErrInvalid, Hint: "it is not a text; sheaf log shows who changed it"}
 	}
+	f.mu.RLock()
+	err = f.allHere("blame", node, c.Version)
+	f.mu.RUnlock()
+	if err != nil {
+		return nil, err
+	}
 	a := annotation{f: f, node: node, name: f.deviceNames(), todo: map[string]*wanted{}}
 	for l := range strings.Lines(c.Text) {
 		a.want(c.Version, c.Text, len(a.lines), len(a.lines))

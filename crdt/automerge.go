@@ -29,6 +29,9 @@ func (f *Folder) TextHistory(node NodeID) (*TextHistory, error) {
 	case n.Kind != File || n.Object != nil:
 		return nil, fail("export", f.tree.Path(node), ErrInvalid, errors.New("not a text"))
 	}
+	if err := f.allHere("export", node, n.Version); err != nil {
+		return nil, err
+	}
 	h := &TextHistory{path: f.tree.Path(node), lineage: lineage(node)}
 	if len(n.Version) > 0 {
 		if e, ok := f.tree.Event(node, n.Version[0]); ok {

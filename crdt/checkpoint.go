@@ -33,8 +33,8 @@ const (
 	// maxHeader bounds a header: a frontier and little else.
 	maxHeader = feed.MaxFrontier*96 + 1024
 
-	// The texts that go with a checkpoint: small ones, until there are enough. The others
-	// come with the entries.
+	// The texts that go with a checkpoint: small ones, until there are enough, and no more is
+	// taken from anybody. The others come with the entries.
 	carriedText  = 64 << 10
 	carriedTexts = 8 << 20
 	// makeTexts is for how long texts are read for one; later only sizes go along that are known.
@@ -126,6 +126,9 @@ func (f *Folder) ParseCheckpoint(header []byte, from Device) (*Checkpoint, error
 // MakeCheckpoint makes a checkpoint of the folder as it is. It returns nil where none is worth
 // it, or the folder is too large for one.
 func (f *Folder) MakeCheckpoint(ctx context.Context) (header, body []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err // who asked may be gone by the time it is their turn
+	}
 	shown, frontier, err := f.snapshot()
 	if shown == nil || err != nil {
 		return nil, nil, err
@@ -314,6 +317,7 @@ func openPlain(plain []byte, applied int64) (*opened, error) {
 		rest = rest[k:]
 		return v
 	}
+	carried := uint64(0)
 	eachText(o.tree, func(n *tree.Info) bool {
 		if size := number(MaxText + 1); size > 0 {
 			o.sizes[n.Node] = int64(size - 1)
@@ -325,7 +329,12 @@ func openPlain(plain []byte, applied int64) (*opened, error) {
 		if err != nil || size == 0 {
 			return err == nil
 		}
-		if size--; size > uint64(len(rest)) || !IsText(rest[:size]) || o.sizes[n.Node] != int64(size) {
+		size--
+		if carried += size; size > carriedText || carried > carriedTexts {
+			err = errors.New("more texts than go with one")
+			return false
+		}
+		if size > uint64(len(rest)) || !IsText(rest[:size]) || o.sizes[n.Node] != int64(size) {
 			err = fmt.Errorf("a text of %d bytes that is none", size)
 			return false
 		}

@@ -1,7 +1,6 @@
 package crdt
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"time"
@@ -196,8 +195,26 @@ func (f *Folder) firstContent(node NodeID, v Version) (Content, bool, error) {
 			return c, true, nil
 		}
 	}
-	return Content{}, true, &Error{Op: "read", Path: f.first.tree.Path(node), Kind: ErrComing,
+	return Content{}, true, f.coming("read", node)
+}
+
+func (f *Folder) coming(op string, node NodeID) error {
+	return &Error{Op: op, Path: f.seen().Path(node), Kind: ErrComing,
 		Hint: "it comes with the folder's entries; sheaf sync --wait waits for them"}
+}
+
+// allHere fails while a first view shows a version of which not every event is here: what they
+// tell of it would be less than it shows. It runs with mu held.
+func (f *Folder) allHere(op string, node NodeID, v Version) error {
+	if f.first == nil {
+		return nil
+	}
+	for _, id := range v {
+		if _, ok := f.tree.Event(node, id); !ok {
+			return f.coming(op, node)
+		}
+	}
+	return nil
 }
 
 // firstSize is the size of a text in the view; false if there is no view.
@@ -261,7 +278,7 @@ func (f *Folder) confirm(v *first) {
 	differs, err := f.compareFirst(v)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.first != v {
+	if f.first != v || f.closed {
 		return
 	}
 	took := time.Since(time.Unix(0, v.at))
@@ -292,12 +309,12 @@ func (f *Folder) compareFirst(v *first) (string, error) {
 		return "the entries make another tree", nil
 	}
 	for node, size := range v.sizes {
-		if err := f.confirmCtx().Err(); err != nil {
-			return "", err
-		}
 		f.mu.RLock()
-		n := v.tree.Get(node) // objects arrive meanwhile, and change the tree
+		n, closed := v.tree.Get(node), f.closed // an object that arrives changes the tree
 		f.mu.RUnlock()
+		if closed {
+			return "", fail("checkpoint", f.grant.Name, ErrClosed, nil)
+		}
 		real, text, err := f.sizeAndText(n, 0)
 		if err != nil {
 			return "", err
@@ -308,18 +325,6 @@ func (f *Folder) compareFirst(v *first) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// confirmCtx ends with the folder.
-func (f *Folder) confirmCtx() context.Context {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	if f.closed {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		return ctx
-	}
-	return context.Background()
 }
 
 // accuse tells people of a checkpoint that was not what it said. It runs with mu held.

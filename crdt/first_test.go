@@ -121,6 +121,16 @@ func TestFirstView(t *testing.T) {
 	if !fresh.node("edited").Mtime.Equal(time.Unix(77, 0)) {
 		t.Errorf("a time that was set is %v", fresh.node("edited").Mtime)
 	}
+	edited := fresh.node("edited").Node
+	if _, err := fresh.f.TextHistory(edited); !errors.Is(err, crdt.ErrComing) {
+		t.Errorf("a history that has not come: %v", err)
+	}
+	if _, _, err := fresh.f.Blame(edited); !errors.Is(err, crdt.ErrComing) {
+		t.Errorf("who wrote what has not come: %v", err)
+	}
+	if _, err := fresh.f.Annotate(edited); !errors.Is(err, crdt.ErrComing) {
+		t.Errorf("who wrote its lines: %v", err)
+	}
 	if _, err := fresh.f.Content(fresh.node("big").Node); !errors.Is(err, crdt.ErrComing) {
 		t.Errorf("reading what has not come: %v", err)
 	}
@@ -246,6 +256,23 @@ func TestFalseCheckpoints(t *testing.T) {
 	}
 	fresh.receive(entries)
 	same(t, old, fresh)
+
+	// Nothing is done for who has gone.
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	small, _ := pair(t)
+	if _, _, err := small.f.MakeCheckpoint(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("made for nobody: %v", err)
+	}
+
+	// One that carries more text than anybody sends.
+	header, body = crdt.FalseCheckpoint(t, old.f, func(l *crdt.Lie) { l.Text("many/f7", strings.Repeat("text 7\n", 10000)) })
+	if c, err = fresh.f.ParseCheckpoint(header, old.home.Device()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh.f.ShowFirst(c, body); !errors.Is(err, crdt.ErrCheckpoint) {
+		t.Errorf("a text that is too large to go along: %v", err)
+	}
 
 	// One that is well made and not true.
 	for what, lie := range map[string]func(*crdt.Lie){

@@ -127,6 +127,9 @@ func (f *Folder) Blame(node NodeID) (Content, []Span, error) {
 	if n.Kind != File {
 		return Content{}, nil, fail("blame", f.tree.Path(node), ErrIsDir, nil)
 	}
+	if err := f.allHere("blame", node, n.Version); err != nil {
+		return Content{}, nil, err
+	}
 	c, err := f.contentOf(n)
 	if err != nil || c.Object != nil || len(c.Version) == 0 {
 		return c, nil, err
