@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/fault"
@@ -55,6 +56,24 @@ func (f *shared) unclaim(s *session) {
 	}
 }
 
+// madeEvery is how far apart checkpoints for one device are at least. Making one takes seconds of
+// a processor, and who has none can do without.
+const madeEvery = time.Minute
+
+// mayHave reports whether a checkpoint may be made for a device now, and counts it as made.
+func (f *shared) mayHave(d crdt.Device, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if last, ok := f.made[d]; ok && now.Sub(last) < madeEvery {
+		return false
+	}
+	if f.made == nil {
+		f.made = map[crdt.Device]time.Time{}
+	}
+	f.made[d] = now
+	return true
+}
+
 // takeAsk has a checkpoint made for the peer.
 func (s *session) takeAsk() error {
 	s.mu.Lock()
@@ -66,6 +85,9 @@ func (s *session) takeAsk() error {
 	}
 	if again {
 		return violation(errors.New("a second checkpoint is asked for"))
+	}
+	if !s.f.mayHave(s.link.device, time.Now()) {
+		return nil
 	}
 	s.n.spawn(func() {
 		s.f.making.Lock() // one at a time: each takes memory

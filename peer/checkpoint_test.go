@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/peer/wire"
@@ -70,6 +71,10 @@ func TestFalseCheckpointsAreViolations(t *testing.T) {
 		if !errors.Is(err, ErrProtocol) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	d, now := crdt.Device{1}, time.Now()
+	if !s.f.mayHave(d, now) || s.f.mayHave(d, now.Add(time.Second)) || !s.f.mayHave(d, now.Add(2*madeEvery)) {
+		t.Error("checkpoints are made as often as a device comes back")
 	}
 	s.served = true
 	if err := s.takeAsk(); !errors.Is(err, ErrProtocol) {

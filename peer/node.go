@@ -80,8 +80,9 @@ type shared struct {
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 	rest     rest
-	asker    *session   // that asked for a checkpoint
-	making   sync.Mutex // held while a checkpoint is made
+	asker    *session                  // that asked for a checkpoint
+	made     map[crdt.Device]time.Time // when a checkpoint was last made for a device
+	making   sync.Mutex                // held while a checkpoint is made
 }
 
 // pairing is a folder as it is shared with one device.
