@@ -196,11 +196,12 @@ func (f *Folder) sign(plain []byte, frontier feed.Frontier) (header, body []byte
 	return encode(s), body, nil
 }
 
-// snapshot returns what the folder shows and at which frontier; nothing if that is little.
+// snapshot returns what the folder shows and at which frontier; nothing if that is little, or if
+// a feed was forked, so that the frontier does not say which entries it is made of.
 func (f *Folder) snapshot() ([]byte, feed.Frontier, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.first != nil || f.tree.Len() < worthNodes && f.order < worthEntries && !fault.On("crdt-always-checkpoint") {
+	if f.first != nil || len(f.forked) > 0 || f.tree.Len() < worthNodes && f.order < worthEntries && !fault.On("crdt-always-checkpoint") {
 		return nil, nil, nil
 	}
 	if err := f.sealLocked(); err != nil {

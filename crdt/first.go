@@ -285,12 +285,21 @@ func (f *Folder) confirm(v *first) {
 	switch {
 	case err != nil:
 		f.home.log.Error("a checkpoint could not be held against the entries", "folder", f.grant.Name, "maker", v.maker, "err", err)
+	case differs != "" && f.forkedSince(v):
+		f.accuse(v, "the checkpoint that "+f.deviceName(v.maker)+" ("+v.maker.Short()+") sent could not be confirmed, and is discarded: a feed is forked, and there may be others of its entries here")
 	case differs != "":
 		f.accuse(v, "the checkpoint that "+f.deviceName(v.maker)+" ("+v.maker.Short()+") sent was false, and is discarded: "+differs)
 	default:
 		f.home.log.Info("the checkpoint is confirmed", "folder", f.grant.Name, "maker", v.maker, "after", took)
 	}
 	f.endFirst()
+}
+
+// forkedSince reports whether the frontier of a view does not tell which entries its maker had: of
+// a forked feed it names one branch. It runs with mu held.
+func (f *Folder) forkedSince(v *first) bool {
+	_, held := f.lacking(v.frontier)
+	return !held || len(f.forked) > 0
 }
 
 // compareFirst says in what the view differs from what the entries say; "" if in nothing.

@@ -1,8 +1,10 @@
 package crdt_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -81,5 +83,40 @@ func TestChangeAfterFork(t *testing.T) {
 	}
 	if ha != hb {
 		t.Error("the devices hold the same entries and do not know")
+	}
+}
+
+// Where a feed was forked, a frontier does not say which entries a checkpoint would be made of.
+// Who makes none is not accused of a false one; nor is who made one before the fork was known.
+func TestCheckpointAfterFork(t *testing.T) {
+	old, fresh, _ := newcomer(t)
+	b, c := newDevice(t, "bert"), newDevice(t, "cleo")
+	old.invite(b)
+	old.invite(c)
+	old.send(b)
+	old.send(c)
+	b.create("before", "1\n")
+	b.seal()
+	back := b.rollBack()
+	b.create("x", "1\n")
+	b.send(old)
+	old.checkpoint(fresh)
+	back()
+	b.create("y", "1\n")
+	b.sent[c] = 0
+	b.send(c)
+	c.send(fresh) // y stands where the checkpoint has x
+	fresh.settled()
+	for _, n := range fresh.f.Status().Notes {
+		if n.Kind == "checkpoint" && strings.Contains(n.Text, "false") {
+			t.Errorf("its maker is accused: %s", n.Text)
+		}
+	}
+	old.send(c)
+	if c.f.Forks() != 1 {
+		t.Fatalf("%d forks", c.f.Forks())
+	}
+	if header, _, err := c.f.MakeCheckpoint(context.Background()); header != nil || err != nil {
+		t.Errorf("a checkpoint of a forked feed is made, %v", err)
 	}
 }
