@@ -135,7 +135,10 @@ func (fs *filesystem) changed(c crdt.Change) {
 		in.mu.Lock()
 		in.stale = true
 		in.mu.Unlock()
-		fs.refresh(in)
+		if !fs.refresh(in) && c.What&crdt.AttrChanged != 0 {
+			fs.reattr(in)
+			fs.attrPoke(c.Node)
+		}
 	case c.What&crdt.ContentChanged != 0:
 		fs.tell(c.Node)
 	case c.What&crdt.AttrChanged != 0:
@@ -185,21 +188,26 @@ func (in *inode) held(now time.Time) (time.Duration, bool) {
 	return until.Sub(now), until.After(now)
 }
 
-// refresh shows the folder's version if nothing holds it back. It runs on the
-// queue.
-func (fs *filesystem) refresh(in *inode) {
+// refresh shows the folder's version if nothing holds it back, and tells whether it told
+// the kernel. It runs on the queue.
+func (fs *filesystem) refresh(in *inode) bool {
 	fs.resolver.flush() // who reads what is shown now is known
-	if !fs.flip(in) {
-		return
+	told := fs.flip(in)
+	if told {
+		fs.server.InodeNotify(in.id, 0, 0)
 	}
-	fs.server.InodeNotify(in.id, 0, 0)
 	in.mu.Lock()
-	in.before, in.flipping, in.flipped, in.told = nil, false, time.Now(), unknown
+	if told {
+		in.before, in.flipping, in.flipped, in.told = nil, false, time.Now(), unknown
+	}
 	if in.idle() {
 		in.unload()
 	}
 	in.mu.Unlock()
-	fs.tell(in.node)
+	if told {
+		fs.tell(in.node)
+	}
+	return told
 }
 
 // flip makes the view show the folder's version, and tells whether the kernel is
@@ -226,7 +234,7 @@ func (fs *filesystem) flip(in *inode) bool {
 		if err != nil {
 			return false
 		}
-		if in.cached && info.Size == in.shownLast.size && fs.equal(in.node, in.shownLast.version, info.Version) {
+		if in.cached && info.Size == in.shownLast.size && !info.MtimeSet && fs.equal(in.node, in.shownLast.version, info.Version) {
 			in.stale, in.heldSince = false, time.Time{}
 			in.shownLast.version = slices.Clone(info.Version)
 			in.dated = in.shownLast
@@ -249,7 +257,8 @@ func (fs *filesystem) flip(in *inode) bool {
 	if in.sess != nil {
 		fs.endSession(in) // clean, and nobody writes at offsets of their own
 	}
-	if in.object.Object == nil && !fault.On("fs-tell-always") && same(c, crdt.NewContent{Text: in.text}) {
+	info, err := fs.folder.Get(in.node)
+	if in.object.Object == nil && !info.MtimeSet && !fault.On("fs-tell-always") && same(c, crdt.NewContent{Text: in.text}) {
 		in.version, in.stale, in.heldSince = c.Version, false, time.Time{}
 		in.dated = &shown{c.Version, int64(len(c.Text)), in.mtime}
 		return false
@@ -259,7 +268,7 @@ func (fs *filesystem) flip(in *inode) bool {
 		fs.log.Warn("show what came", "err", err)
 		return false
 	}
-	if info, err := fs.folder.Get(in.node); err == nil && info.Version.Equal(in.version) {
+	if err == nil && info.Version.Equal(in.version) {
 		in.date(info)
 	}
 	in.before, in.flipping = before, true
