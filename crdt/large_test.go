@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -48,6 +51,54 @@ func TestLargeUpdate(t *testing.T) {
 	// It is one action all the same.
 	if u := a.undo(false); len(u.Left) > 0 || a.dump() != "" {
 		t.Errorf("undone: %+v, but there is\n%.200s", u, a.dump())
+	}
+}
+
+// fullDisk has no space left while it is full.
+type fullDisk struct {
+	vfs.FS
+	full atomic.Bool
+}
+
+func (d *fullDisk) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	u, err := d.FS.GetDiskUsage(path)
+	if d.full.Load() {
+		u.AvailBytes = 0
+	}
+	return u, err
+}
+
+// Where the disk is full in the middle of a large Update, what was stored before stands, and
+// whoever watches hears of it.
+func TestLargeUpdateOnFullDisk(t *testing.T) {
+	a, _ := pair(t)
+	disk := &fullDisk{FS: vfs.Default}
+	a.options = crdt.Options{}.On(disk)
+	a.reopen()
+	for _, n := range []int{5000, 10000} { // it fails at the end, and on the way
+		top := fmt.Sprint("d", n)
+		view := listen(t, a.f)
+		err := a.f.Update(func(tx *crdt.Tx) error {
+			d, err := tx.Mkdir(crdt.Root, top, 0o755)
+			for i := range n {
+				if i == 4500 {
+					disk.full.Store(true)
+				}
+				if err == nil {
+					_, err = tx.Mkdir(d, fmt.Sprint(i), 0o755)
+				}
+			}
+			return nil
+		})
+		if disk.full.Store(false); !errors.Is(err, crdt.ErrNoSpace) {
+			t.Fatal(err)
+		}
+		if is, err := a.f.ReadDir(a.node(top).Node); err != nil || len(is) < 4000 || len(is) > 4500 {
+			t.Errorf("%d of %d stand, %v", len(is), n, err)
+		}
+		if err := view.check(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ type Tx struct {
 	f       *Folder
 	b       *kv.Batch
 	changes []tree.Change
+	turned  int // of the changes, those that turn stored
 	ops     int // operations made
 	stored  int // other things to store
 	by      string
@@ -93,7 +94,9 @@ func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 	tx := &Tx{f: f, b: f.home.db.Batch(), bulk: bulk}
 	ferr := fn(tx)
 	if tx.failed != nil {
-		return f.disown(tx.failed) // what came after is nowhere but in memory
+		err := f.disown(tx.failed) // what came after is nowhere but in memory
+		tx.tellTurned(origin)
+		return err
 	}
 	if tx.ops == 0 && tx.stored == 0 {
 		return ferr
@@ -106,6 +109,7 @@ func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 		}
 	}
 	if err := f.commit(tx.b); err != nil {
+		tx.tellTurned(origin)
 		return err
 	}
 	sealed()
@@ -186,9 +190,17 @@ func (tx *Tx) turn(size int) {
 		return
 	}
 	if tx.failed = f.commit(tx.b); tx.failed == nil {
+		tx.turned = len(tx.changes)
 		tx.failed = f.sealLocked()
 	}
 	tx.b, tx.marked = f.home.db.Batch(), false
+}
+
+// tellTurned tells subscribers of what an Update that failed had stored before.
+func (tx *Tx) tellTurned(origin any) {
+	if tx.changes = tx.changes[:tx.turned]; tx.turned > 0 {
+		tx.f.post(Notice{Local: true, Origin: origin, By: tx.f.home.device, Changes: tx.told()})
+	}
 }
 
 // addText is add for the event that is t in the tree.
