@@ -288,6 +288,9 @@ func (s *Server) Point() string {
 	return s.point
 }
 
+// Device names what is mounted, as mountinfo.DeviceAt does; "" where that is not known.
+func (s *Server) Device() string { return s.dev }
+
 // Flush publishes what is written but not published yet, files being written
 // included, but for those that were only truncated so far.
 func (s *Server) Flush() error { return s.fs.flush() }

@@ -194,7 +194,7 @@ func (g *Guardian) keep(c *child) {
 		g.mu.Lock()
 		g.child = c
 		for _, m := range g.mounts {
-			_ = c.out.send(message{Do: "mount", Mount: m.id, Point: []byte(m.point)})
+			_ = c.out.send(message{Do: "mount", Mount: m.id, Point: []byte(m.point), Device: m.device})
 		}
 		g.mu.Unlock()
 		select {

@@ -58,11 +58,12 @@ const (
 
 // Mount is one mount point that the guardian looks after.
 type Mount struct {
-	g     *Guardian
-	id    int
-	point string
-	tid   atomic.Uint32
-	armed chan struct{} // closed when the child has answered once
+	g      *Guardian
+	id     int
+	point  string
+	device string // under Guardian.mu
+	tid    atomic.Uint32
+	armed  chan struct{} // closed when the child has answered once
 
 	armOnce, stopOnce, closeOnce sync.Once
 	stop                         chan struct{}
@@ -115,6 +116,19 @@ func (g *Guardian) Mount(point string) *Mount {
 	}
 	go m.work()
 	return m
+}
+
+// Mounted tells the guardian what is mounted now, as mountinfo.DeviceAt names it. It follows
+// that where a directory above the mount point is renamed, and leaves alone what is then
+// mounted in its place.
+func (m *Mount) Mounted(device string) {
+	m.g.mu.Lock()
+	m.device = device
+	c := m.g.child
+	m.g.mu.Unlock()
+	if c != nil {
+		_ = c.out.send(message{Do: "device", Mount: m.id, Device: device})
+	}
 }
 
 // Is tells whether a FUSE request with this thread id in its header is one of the

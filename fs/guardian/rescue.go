@@ -93,8 +93,8 @@ func (r *runner) rescue() error {
 func (r *runner) detach() error {
 	var errs []error
 	for _, p := range r.mounts {
-		if mountinfo.Dead(p.point) {
-			errs = append(errs, mountinfo.Detach(p.point))
+		if point := p.place(); mountinfo.Dead(point) {
+			errs = append(errs, mountinfo.Detach(point))
 		}
 	}
 	return errors.Join(errs...)

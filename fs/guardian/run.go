@@ -8,10 +8,13 @@ import (
 	"os/signal"
 	"path"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sheaf-fs/sheaf/fs/mountinfo"
 )
 
 // Run is the guardian process: it carries out what comes in on in, answers on out,
@@ -110,8 +113,13 @@ func (r *runner) handle(m message) {
 		}
 	case "mount":
 		p := &poker{point: string(m.Point), id: m.Mount, out: r.out, work: make(chan message, 64)}
+		p.device.Store(m.Device)
 		r.mounts[m.Mount] = p
 		go p.loop()
+	case "device":
+		if p := r.mounts[m.Mount]; p != nil {
+			p.device.Store(m.Device)
+		}
 	case "forget":
 		if p := r.mounts[m.Mount]; p != nil {
 			close(p.work)
@@ -136,6 +144,7 @@ func (r *runner) handle(m message) {
 // poller on a file of a FUSE mount can block the whole process.
 type poker struct {
 	point   string
+	device  atomic.Value // string: what is mounted there, "" while that is not known
 	id      int
 	out     *line
 	work    chan message
@@ -151,16 +160,54 @@ func (p *poker) loop() {
 	}
 }
 
+// root opens the mount.
+func (p *poker) root() (int, error) {
+	root, err := p.open(p.point)
+	if err == nil {
+		return root, nil
+	}
+	if point := p.place(); point != p.point {
+		return p.open(point)
+	}
+	return -1, err
+}
+
+// open opens point. Where nothing is mounted (any more), the calls would change the directory
+// below, and where something else is, that.
+func (p *poker) open(point string) (int, error) {
+	root, err := retry(func() (int, error) { return unix.Open(point, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return -1, err
+	}
+	device, ok := mountRoot(root)
+	if want, _ := p.device.Load().(string); !p.anyRoot && (!ok || want != "" && device != want) {
+		_ = unix.Close(root)
+		return -1, unix.ENOTCONN
+	}
+	return root, nil
+}
+
+// place is where the mount is now: a directory above it may have been renamed.
+func (p *poker) place() string {
+	device, _ := p.device.Load().(string)
+	if device == "" {
+		return p.point
+	}
+	if now, ok := mountinfo.DeviceAt(p.point); ok && now == device {
+		return p.point
+	}
+	if point, ok := mountinfo.PointOf(device); ok {
+		return point
+	}
+	return p.point
+}
+
 func (p *poker) poke(m message) error {
-	root, err := retry(func() (int, error) { return unix.Open(p.point, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	root, err := p.root()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(root)
-	// Where nothing is mounted (any more), the calls would change the directory below.
-	if !p.anyRoot && !mountRoot(root) {
-		return unix.ENOTCONN
-	}
 	dir, name, err := parent(root, string(m.Path))
 	if err != nil {
 		return err
@@ -241,10 +288,13 @@ func retry(f func() (int, error)) (int, error) {
 	}
 }
 
-// mountRoot tells whether fd is the root of a mount; it asks the kernel only, never
-// the filesystem.
-func mountRoot(fd int) bool {
+// mountRoot tells whether fd is the root of a mount, and of what; it asks the kernel only,
+// never the filesystem.
+func mountRoot(fd int) (device string, ok bool) {
 	var st unix.Statx_t
 	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
-	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	if err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+		return "", false
+	}
+	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor), true
 }

@@ -13,7 +13,7 @@ import (
 // other. Both ends are the same binary, so the form may change freely. Paths are
 // byte slices because a file name need not be valid UTF-8.
 type message struct {
-	Do string `json:"do"` // hello, beat, mount, forget, poke, quit; answers: mounted, done
+	Do string `json:"do"` // hello, beat, mount, device, forget, poke, quit; answers: mounted, done
 
 	// hello
 	Daemon  int           `json:"daemon,omitempty"`  // process id of the daemon
@@ -21,10 +21,11 @@ type message struct {
 	Silence time.Duration `json:"silence,omitempty"` // time without a beat that counts as a hang
 	Idle    time.Duration `json:"idle,omitempty"`    // the same while the daemon does nothing
 
-	// mount, forget, mounted, poke, done
-	Mount int    `json:"mount,omitempty"` // number of the mount, chosen by the daemon
-	Point []byte `json:"point,omitempty"`
-	TID   int    `json:"tid,omitempty"` // thread that makes the mount's pokes
+	// mount, device, forget, mounted, poke, done
+	Mount  int    `json:"mount,omitempty"` // number of the mount, chosen by the daemon
+	Point  []byte `json:"point,omitempty"`
+	Device string `json:"device,omitempty"` // what is mounted there
+	TID    int    `json:"tid,omitempty"`    // thread that makes the mount's pokes
 
 	// poke, done
 	Seq    uint64        `json:"seq,omitempty"`

@@ -267,6 +267,7 @@ func (d *daemon) mountOn(f *crdt.Folder, point string, guard *guardian.Mount) (_
 	if err != nil {
 		return nil, false, err
 	}
+	guard.Mounted(s.Device())
 	_, err = below.Readdirnames(1)
 	return s, err == nil, nil
 }
