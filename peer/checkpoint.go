@@ -92,9 +92,6 @@ func (s *session) takeAsk() error {
 	s.n.spawn(func() {
 		s.f.making.Lock() // one at a time: each takes memory
 		defer s.f.making.Unlock()
-		if s.ctx.Err() != nil {
-			return // whoever asks and goes, again and again, has none made
-		}
 		header, body, err := s.f.MakeCheckpoint(s.ctx)
 		switch {
 		case errors.Is(err, context.Canceled):

@@ -8,7 +8,8 @@
 //
 //   - a control stream: who calls, and where else it can be reached;
 //   - one sync stream per shared folder in each direction: the frontier, missing entries,
-//     then new ones as they are made, and acknowledgements;
+//     then new ones as they are made, and acknowledgements; between them a checkpoint, if the
+//     other end is new to the folder, and digests of a folder at rest;
 //   - blob streams: objects in verified slices, always behind the sync streams;
 //   - a join stream, which buys admission with the secret of a ticket;
 //   - datagrams: which files programs have open, forgotten after some seconds.
