@@ -2,8 +2,9 @@
 // document: what it is made to do there reaches nothing else of the machine.
 //
 // It is one more wall behind the process itself, and as high as the kernel lets it be:
-// where that has no Landlock or no seccomp, the rest is done. A program that was built
-// without a C compiler does without Landlock before version 8.
+// where that has no Landlock or no seccomp, the rest is done. Without Landlock, and so before
+// its version 8 in a program that was built without a C compiler, a process that is left some
+// files can read all others, too.
 package confine
 
 import "github.com/sheaf-fs/sheaf/crdt/fault"
