@@ -135,6 +135,9 @@ func (d *daemon) join(ctx context.Context, r control.JoinRequest, say func(strin
 	if err != nil {
 		return none, err
 	}
+	if f.Unconfirmed() {
+		say(fmt.Sprintf("folder %q can be read on %s already; it is read only until it has arrived", f.Name(), r.Path))
+	}
 	m := control.Mounted{ID: f.ID().String(), Name: f.Name(), Path: r.Path}
 	if err := d.syncFolder(ctx, f, say); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
