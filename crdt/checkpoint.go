@@ -225,7 +225,7 @@ func (f *Folder) forged() []byte {
 // eachText calls fn for the files whose name stands for a text, in the order of their paths,
 // until it returns false.
 func eachText(t *tree.Tree, fn func(*tree.Info) bool) {
-	t.Walk(func(_ string, e tree.Dirent) bool {
+	t.Each(func(e tree.Dirent) bool {
 		if e.Kind != File || e.Alt {
 			return true
 		}

@@ -425,7 +425,7 @@ func looksOf(t *tree.Tree) (map[NodeID]look, map[Place]NodeID) {
 	nodes, beside := make(map[NodeID]look, t.Len()), map[Place]NodeID{}
 	root := t.Get(Root)
 	nodes[Root] = look{place: Place{Visible: true}, mode: root.Mode, mtime: root.Mtime}
-	t.Walk(func(_ string, e tree.Dirent) bool {
+	t.Each(func(e tree.Dirent) bool {
 		n := t.Get(e.Node)
 		p := Place{Dir: n.Parent, Name: e.Name, Visible: true}
 		if e.Alt {

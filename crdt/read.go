@@ -245,7 +245,7 @@ func (f *Folder) Named(name string) []NodeID {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	var out []NodeID
-	f.seen().Walk(func(_ string, e tree.Dirent) bool {
+	f.seen().Each(func(e tree.Dirent) bool {
 		if e.Name == name && !e.Alt {
 			if n := f.seen().Get(e.Node); n != nil {
 				out = append(out, n.Parent)

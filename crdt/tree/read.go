@@ -337,24 +337,6 @@ func (t *Tree) Resolve(path string) (NodeID, error) {
 	return n.id, nil
 }
 
-// Walk calls fn for all that is shown, parents before children, siblings by name, until it
-// returns false. The root is not among it.
-func (t *Tree) Walk(fn func(path string, e Dirent) bool) {
-	t.walk(t.root, "", fn)
-}
-
-func (t *Tree) walk(p *node, prefix string, fn func(string, Dirent) bool) bool {
-	for _, e := range t.ReadDir(p.id) {
-		if !fn(prefix+e.Name, e) {
-			return false
-		}
-		if e.Kind == Dir && !t.walk(t.nodes.get(e.Node), prefix+e.Name+"/", fn) {
-			return false
-		}
-	}
-	return true
-}
-
 // Known reports whether a node is known, shown or not.
 func (t *Tree) Known(id NodeID) bool { return t.nodes.get(id) != nil }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -81,6 +83,33 @@ func TestDecodeShownAttributes(t *testing.T) {
 		if _, err := DecodeShown(append(b, 0, 0), 1); (err != nil) != (n > MaxShownAttrs) || err != nil && !errors.Is(err, ErrShown) {
 			t.Errorf("%d attributes: %v", n, err)
 		}
+	}
+}
+
+// A tree that is as deep as it has nodes is read and walked in a time that its size bounds.
+func TestShownDeep(t *testing.T) {
+	const depth = 20_000
+	name := strings.Repeat("d", 200)
+	var b []byte
+	for i := range depth {
+		b = append(b, byte(Dir))
+		b = binary.BigEndian.AppendUint64(append(b, make([]byte, 8)...), uint64(i+1))
+		b = binary.AppendUvarint(b, uint64(len(name)))
+		if b = append(append(b, name...), 0, 0); i == 0 {
+			b = append(b, make([]byte, 32)...) // its device
+		}
+	}
+	tree, err := DecodeShown(append(b, make([]byte, depth+1)...), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n := 0
+	tree.Each(func(Dirent) bool { n++; return true })
+	runtime.ReadMemStats(&after)
+	if size := after.TotalAlloc - before.TotalAlloc; n != depth || size > depth*1024 {
+		t.Errorf("%d of %d nodes, with %d bytes of memory", n, depth, size)
 	}
 }
 

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 	"iter"
 )
@@ -31,14 +30,8 @@ type (
 // Others choose the ids and names: a seed of our own keeps them from choosing collisions.
 var tableSeed = maphash.MakeSeed()
 
-// seedOfIDs makes two words of an id, which is a hash already, into one that nobody else knows.
-var seedOfIDs = [2]uint64{maphash.String(tableSeed, "first") | 1, maphash.String(tableSeed, "second") | 1}
-
-func (idOf) key(n *node) NodeID { return n.id }
-func (idOf) hash(k NodeID) uint64 {
-	h := binary.LittleEndian.Uint64(k[:8])*seedOfIDs[0] ^ binary.LittleEndian.Uint64(k[8:])*seedOfIDs[1]
-	return h ^ h>>32
-}
+func (idOf) key(n *node) NodeID   { return n.id }
+func (idOf) hash(k NodeID) uint64 { return maphash.Bytes(tableSeed, k[:]) }
 
 func (nameOf) key(n *node) string   { return n.name }
 func (nameOf) hash(k string) uint64 { return maphash.String(tableSeed, k) }

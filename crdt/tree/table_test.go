@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -41,4 +42,21 @@ func TestTable(t *testing.T) {
 			t.Fatalf("all left out %v", want)
 		}
 	})
+}
+
+// Ids that are chosen to be alike spread as others do.
+func TestTableOfChosenIDs(t *testing.T) {
+	const n = 4096
+	for at := range 9 { // the byte that a counter starts at
+		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+			slots := map[uint64]bool{}
+			for i := range n {
+				id := order.AppendUint64(make([]byte, at, 16), uint64(i))
+				slots[idOf{}.hash(NodeID(append(id, make([]byte, 16-len(id))...)))%n] = true
+			}
+			if len(slots) < n/2 {
+				t.Errorf("a counter at byte %d: %d slots for %d ids", at, len(slots), n)
+			}
+		}
+	}
 }
