@@ -84,6 +84,7 @@ type filesystem struct {
 	sizes        sizes
 	git          gitWork
 	turns        *turns
+	sweeping     bool          // sweepTurns will be called; the queue's alone
 	renamed      atomic.Uint64 // counts names that came, went or changed, after they did
 
 	mu         sync.RWMutex

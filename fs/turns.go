@@ -29,7 +29,6 @@ const (
 type turns struct {
 	mu    sync.Mutex
 	files map[crdt.NodeID]*turn
-	swept time.Time
 }
 
 // turn is what the last change of a file did.
@@ -64,18 +63,16 @@ func (ts *turns) knows(node crdt.NodeID) bool {
 	return ts.files[node] != nil
 }
 
-// see takes up that a device changed a file; text gives what it holds now.
+// see takes up that a device changed a file; text gives what it holds now, which may take a
+// while. It is for one caller at a time.
 func (ts *turns) see(node crdt.NodeID, by crdt.Device, now time.Time, text func() string) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	ts.sweep(now)
-	t := ts.files[node]
-	if t == nil || t.over(now) {
-		// Most files change once: nobody looks at what this one holds yet.
-		ts.files[node] = &turn{by: by, at: now, told: t != nil && t.told}
+	if ts.first(node, by, now) {
 		return
 	}
 	s := text()
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.files[node]
 	if t.text == nil {
 		t.by, t.at, t.text = by, now, &s
 		return
@@ -102,6 +99,19 @@ func (ts *turns) see(node crdt.NodeID, by crdt.Device, now time.Time, text func(
 	t.by, t.at, t.text, t.lo, t.hi = by, now, &s, from, to
 }
 
+// first takes up a change that answers none. Most files change once: nobody looks at what
+// such a file holds.
+func (ts *turns) first(node crdt.NodeID, by crdt.Device, now time.Time) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t := ts.files[node]
+	if t != nil && !t.over(now) {
+		return false
+	}
+	ts.files[node] = &turn{by: by, at: now, told: t != nil && t.told}
+	return true
+}
+
 // changedPart is what is left of two texts without their common ends: from is where it
 // begins in both.
 func changedPart(a, b string) (from, toA, toB int) {
@@ -115,16 +125,22 @@ func changedPart(a, b string) (from, toA, toB int) {
 	return from, toA, toB
 }
 
-// sweep forgets what is over. The caller holds mu.
-func (ts *turns) sweep(now time.Time) {
-	if now.Sub(ts.swept) < turnWithin {
-		return
-	}
-	ts.swept = now
+// sweep forgets what is over, the texts above all, and tells whether something is left.
+func (ts *turns) sweep(now time.Time) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
 	for node, t := range ts.files {
 		if t.over(now) && !t.told {
 			delete(ts.files, node)
 		}
+	}
+	return len(ts.files) > 0
+}
+
+// sweepTurns sweeps, again and again while something is left. It runs on the queue.
+func (fs *filesystem) sweepTurns() {
+	if fs.sweeping = fs.turns.sweep(time.Now()); fs.sweeping {
+		fs.later(turnWithin, fs.sweepTurns)
 	}
 }
 
@@ -187,6 +203,9 @@ func (fs *filesystem) turned(n crdt.Notice) {
 	fs.queue.put(func() {
 		for _, node := range nodes {
 			fs.turns.see(node, n.By, now, func() string { return fs.holds(node) })
+		}
+		if !fs.sweeping {
+			fs.sweepTurns()
 		}
 	})
 }

@@ -66,8 +66,7 @@ func TestTurns(t *testing.T) {
 			if d, _ := ts.wait(node); d != 0 {
 				t.Errorf("is slowed anew by one change: %v", d)
 			}
-			ts.see(crdt.NodeID{2}, a, now.Add(turnWithin+time.Second), nil)
-			if ts.knows(node) {
+			if ts.sweep(now.Add(turnWithin+time.Second)) || ts.knows(node) {
 				t.Error("is remembered for ever")
 			}
 		})
@@ -104,4 +103,23 @@ func TestTurnsTellOnce(t *testing.T) {
 	if ts.due(node) {
 		t.Fatal("told twice")
 	}
+}
+
+// TestTurnsAreForgotten: what files held that changed is not kept when they change no more.
+func TestTurnsAreForgotten(t *testing.T) {
+	t.Parallel()
+	here, far := pair(t)
+	here.write("f", poem)
+	here.flush()
+	exchange(t, here, far)
+	for _, s := range []string{"one\n", "two\n"} {
+		here.arrives(far, prepend(s))
+	}
+	info, err := here.f.Resolve("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := func() bool { return here.s.fs.turns.knows(info.Node) }
+	eventually(t, "the changes are taken up", known)
+	eventually(t, "the file is forgotten", func() bool { return !known() })
 }
