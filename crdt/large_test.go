@@ -54,15 +54,17 @@ func TestLargeUpdate(t *testing.T) {
 	}
 }
 
-// fullDisk has no space left while it is full.
+// fullDisk has no space left while it is full, or is so once it was looked at so many times.
 type fullDisk struct {
 	vfs.FS
-	full atomic.Bool
+	full  atomic.Bool
+	looks atomic.Int32
 }
 
 func (d *fullDisk) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 	u, err := d.FS.GetDiskUsage(path)
-	if d.full.Load() {
+	if d.full.Load() || d.looks.Load() > 0 && d.looks.Add(-1) == 0 {
+		d.full.Store(true)
 		u.AvailBytes = 0
 	}
 	return u, err
@@ -79,6 +81,7 @@ func TestLargeUpdateOnFullDisk(t *testing.T) {
 		top := fmt.Sprint("d", n)
 		view := listen(t, a.f)
 		err := a.f.Update(func(tx *crdt.Tx) error {
+			tx.SetLocal(top, []byte("made"))
 			d, err := tx.Mkdir(crdt.Root, top, 0o755)
 			for i := range n {
 				if i == 4500 {
@@ -99,6 +102,40 @@ func TestLargeUpdateOnFullDisk(t *testing.T) {
 		if err := view.check(); err != nil {
 			t.Error(err)
 		}
+		if v, err := a.f.Local(top); v != nil || err != nil {
+			t.Errorf("all of it was %s, %v", v, err)
+		}
+	}
+}
+
+// A ticket is used up by who is admitted, and by nobody else: also where what was pending before
+// filled the entry, and the disk.
+func TestRedeemOnFullDisk(t *testing.T) {
+	defer crdt.SetFlushDelay(time.Hour)()
+	a, _ := pair(t)
+	disk := &fullDisk{FS: vfs.Default}
+	a.options = crdt.Options{}.On(disk)
+	a.reopen()
+	c := newDevice(t, "cleo")
+	secret, err := a.f.Invite()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.update(func(tx *crdt.Tx) error {
+		for i := range 4096 {
+			if _, err := tx.Mkdir(crdt.Root, fmt.Sprint(i), 0o755); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	disk.looks.Store(2)
+	if _, err := a.f.Redeem(secret, c.home.Device(), "cleo"); !errors.Is(err, crdt.ErrNoSpace) {
+		t.Fatal(err)
+	}
+	disk.full.Store(false)
+	if _, err := a.f.Redeem(secret, c.home.Device(), "cleo"); err != nil || !a.f.Admitted(c.home.Device()) {
+		t.Errorf("redeemed, and not admitted: %v", err)
 	}
 }
 

@@ -24,6 +24,7 @@ type Tx struct {
 	b       *kv.Batch
 	changes []tree.Change
 	turned  int // of the changes, those that turn stored
+	locals  []local
 	ops     int // operations made
 	stored  int // other things to store
 	by      string
@@ -33,6 +34,10 @@ type Tx struct {
 	failed  error // why what was done before could not be stored
 	bulk    bool  // sealed with what it stores: nothing is pending afterwards
 }
+
+// local is a value to be stored with the last of the changes: a restart must not take them for
+// made before all of them are.
+type local struct{ key, value []byte }
 
 // save is what one Update did to a file's content.
 type save struct{ base, saved Version }
@@ -100,6 +105,13 @@ func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 	}
 	if tx.ops == 0 && tx.stored == 0 {
 		return ferr
+	}
+	for _, l := range tx.locals {
+		if l.value == nil {
+			tx.b.Delete(l.key)
+		} else {
+			tx.b.Set(l.key, l.value)
+		}
 	}
 	sealed := func() {}
 	if bulk && tx.ops > 0 {
@@ -187,6 +199,10 @@ func (tx *Tx) add(o op) {
 func (tx *Tx) turn(size int) {
 	f, p := tx.f, tx.f.pending
 	if tx.bulk || tx.failed != nil || p == nil || len(p.ops) == 0 || !p.full() && p.bytes+size <= maxPendingBytes {
+		return
+	}
+	if tx.ops == 0 { // all that is pending is stored, and nothing of this Update is to be without the rest
+		tx.failed = f.sealLocked()
 		return
 	}
 	if tx.failed = f.commit(tx.b); tx.failed == nil {
@@ -782,13 +798,10 @@ func (tx *Tx) RemoveXattr(node NodeID, key string) error {
 }
 
 // SetLocal keeps a value on this device only, in the same batch as the changes
-// beside it, so that a restart can tell whether they were made; nil removes it.
+// beside it, the last of them where they are several batches, so that a restart
+// can tell whether they were made; nil removes it.
 func (tx *Tx) SetLocal(name string, value []byte) {
-	if k := tx.f.key('k', []byte(name)); value == nil {
-		tx.b.Delete(k)
-	} else {
-		tx.b.Set(k, value)
-	}
+	tx.locals = append(tx.locals, local{tx.f.key('k', []byte(name)), slices.Clone(value)})
 	tx.stored++
 }
 
