@@ -50,7 +50,21 @@ func (fs *filesystem) keepNumber(in *inode) {
 		return
 	}
 	x.of[in.node] = in.ino
-	if x.unsaved = append(x.unsaved, in.node); len(x.unsaved) == 1 {
+	fs.numberChanged(in.node)
+}
+
+// dropNumber has a node get a number of its own, should it come back: the file that showed
+// it is another node's from now on. The caller holds filesystem.mu.
+func (fs *filesystem) dropNumber(node crdt.NodeID) {
+	if _, ok := fs.numbers.of[node]; ok {
+		delete(fs.numbers.of, node)
+		fs.numberChanged(node)
+	}
+}
+
+func (fs *filesystem) numberChanged(node crdt.NodeID) {
+	x := &fs.numbers
+	if x.unsaved = append(x.unsaved, node); len(x.unsaved) == 1 {
 		fs.later(quiet, fs.saveNumbers)
 	}
 }
@@ -98,7 +112,11 @@ func (fs *filesystem) loadNumbers() error {
 	err := fs.folder.Locals(numbersPrefix, func(name string, b []byte) error {
 		names = append(names, name)
 		for ; len(b) >= numberSize; b = b[numberSize:] {
-			x.of[crdt.NodeID(b[:16])] = binary.LittleEndian.Uint64(b[16:])
+			if node, n := crdt.NodeID(b[:16]), binary.LittleEndian.Uint64(b[16:]); n != 0 {
+				x.of[node] = n
+			} else { // it was dropped
+				delete(x.of, node)
+			}
 		}
 		return nil
 	})

@@ -1,7 +1,10 @@
 package fs
 
 import (
+	"os"
 	"testing"
+
+	"github.com/sheaf-fs/sheaf/crdt"
 )
 
 // A file keeps its inode number through its publication, a rename, a save by rename and
@@ -34,6 +37,34 @@ func TestInodeNumbers(t *testing.T) {
 	d.mount()
 	equal(t, "after a save by rename", d.run("stat -c %i c"), saved)
 	equal(t, "numbers that two files have", d.run("stat -c %i * | sort | uniq -d"), "")
+}
+
+// A file that took another one's place, and comes back because somebody saves it, is not the same file
+// to programs that go by numbers.
+func TestNumberAfterComingBack(t *testing.T) {
+	d := mounted(t)
+	d.write("a", "one\n")
+	d.write("b", "two\n")
+	d.flush()
+	a, err := d.f.Resolve("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.run("mv a b")
+	d.flush()
+	err = d.f.Update(func(tx *crdt.Tx) error {
+		_, err := tx.Write(a.Node, a.Version, crdt.NewContent{Text: "three\n"})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"at once", "after a restart"} {
+		eventually(t, "it is back", func() bool { _, err := os.Stat(d.path("a")); return err == nil })
+		equal(t, when+", numbers that two files have", d.run("stat -c %i a b | sort | uniq -d"), "")
+		d.unmount()
+		d.mount()
+	}
 }
 
 // Many records of numbers become few, without those of files that are gone.

@@ -334,6 +334,9 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 		return err
 	}
 	fs.hide(src)
+	if src.bound {
+		fs.dropNumber(src.node)
+	}
 	fs.bind(src, node)
 	src.draft = draft{}
 	if src.sess == nil {
