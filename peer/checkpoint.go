@@ -143,6 +143,8 @@ func (s *session) takeCheckpoint(m *wire.Checkpoint) error {
 	s.f.mu.Unlock()
 	a := &s.asking
 	switch {
+	case s.ctx.Err() != nil:
+		return nil // what it was asked for is of no use any more, which it cannot know
 	case !asked, (len(m.Header) > 0) != (a.c == nil && !a.skip):
 		return violation(errors.New("a checkpoint that nobody asked for"))
 	case len(m.Header) > 0:
