@@ -1,8 +1,8 @@
 package plain
 
 import (
+	"bufio"
 	"os/exec"
-	"strings"
 	"testing"
 )
 
@@ -26,12 +26,16 @@ c.close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := new(strings.Builder)
-	writer.Stdout, writer.Stderr = out, out
+	out, err := writer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := writer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the program has it open", func() bool { return out.String() == "open\n" })
+	if said, err := bufio.NewReader(out).ReadString('\n'); said != "open\n" {
+		t.Fatalf("the program says %q, %v", said, err)
+	}
 	a.write("notes-wal", "beside no database\n")
 	const others = "notes-wal \"beside no database\\n\"\n"
 	eventually(t, "the other file is there", func() bool {
@@ -45,7 +49,7 @@ c.close()
 	}
 	in.Close()
 	if err := writer.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatal(err)
 	}
 	meet(t, a, b)
 	check := exec.Command("python3", "-c", `import sqlite3; print(sqlite3.connect("x.db").execute("select line from t").fetchall())`)
