@@ -176,6 +176,15 @@ func TestReadCachedAtRest(t *testing.T) {
 	c := changing(t, ending)
 	c.more("a line\n")
 	c.arrives()
+	defer func() {
+		if t.Failed() {
+			n := c.s.fs.lastOpened().in
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			t.Logf("stale %v, flipping %v, mixed %v, flipped %v ago, told %d, size %d, session %v, %d guards",
+				n.stale, n.flipping, n.mixed, time.Since(n.flipped), n.told, n.size(), n.sess != nil, len(n.guards))
+		}
+	}()
 	eventually(t, "the page cache is used", func() bool {
 		f, err := os.Open(c.path("log.md"))
 		if err != nil {
