@@ -26,6 +26,12 @@ func TestGit(t *testing.T) {
 	before := d.f.Last()
 	d.run("git checkout -q main")
 	eventually(t, "HEAD is told", func() bool { return strings.HasPrefix(d.f.Status().Heads[0].Head, "main ") })
+	defer func() {
+		if t.Failed() {
+			acts, err := d.f.Actions(5)
+			t.Logf("actions %+v, %v; since %d entries", acts, err, d.f.Last()-before)
+		}
+	}()
 	eventually(t, "git's work is sealed", func() bool {
 		acts, err := d.f.Actions(1)
 		return err == nil && len(acts) == 1 && strings.HasPrefix(acts[0].Label, "git: main ")

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
@@ -234,7 +235,9 @@ func (fs *filesystem) flip(in *inode) bool {
 		if err != nil {
 			return false
 		}
-		if in.cached && info.Size == in.shownLast.size && !info.MtimeSet && fs.equal(in.node, in.shownLast.version, info.Version) {
+		news := in.announce(info.Version)
+		if in.cached && !(news && info.Version.Equal(in.shownLast.version)) && info.Size == in.shownLast.size && !info.MtimeSet &&
+			fs.equal(in.node, in.shownLast.version, info.Version) {
 			in.stale, in.heldSince = false, time.Time{}
 			in.shownLast.version = slices.Clone(info.Version)
 			in.dated = in.shownLast
@@ -249,9 +252,15 @@ func (fs *filesystem) flip(in *inode) bool {
 		return true
 	}
 	c, err := fs.folder.Content(in.node)
-	if err != nil || c.Version.Equal(in.version) {
+	if err != nil {
 		in.stale, in.heldSince = false, time.Time{}
 		return false
+	}
+	news := in.announce(c.Version)
+	if c.Version.Equal(in.version) {
+		in.stale, in.heldSince = false, time.Time{}
+		in.flipping = news
+		return news
 	}
 	fs.guard(in, c.Version)
 	if in.sess != nil {
@@ -273,6 +282,19 @@ func (fs *filesystem) flip(in *inode) bool {
 	}
 	in.before, in.flipping = before, true
 	return true
+}
+
+// announce notes that the kernel and watchers hear of a version, and tells whether they had
+// not. Who opened a file in the moment between a version's coming and its turn in the queue
+// was given that version, and nobody was told. The caller holds in.mu.
+func (in *inode) announce(v crdt.Version) bool {
+	h := fnv.New64a()
+	for _, id := range v {
+		h.Write(id[:])
+	}
+	was := in.announced
+	in.announced = h.Sum64()
+	return was != in.announced
 }
 
 // equal tells whether two versions of a text are the same, such as after what was done and

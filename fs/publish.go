@@ -151,6 +151,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 func (in *inode) keepTime(v crdt.Version, t time.Time) {
 	in.saved, in.savedVersion, in.savedMtime, in.mtime, in.savedSize = true, v, t, t, in.size()
 	in.told = in.savedSize // the kernel has written these bytes
+	in.announce(v)
 }
 
 // publishAppend adds what was appended to the folder's current text, once.

@@ -178,7 +178,11 @@ func TestReadCachedAtRest(t *testing.T) {
 	c.arrives()
 	defer func() {
 		if t.Failed() {
-			n := c.s.fs.lastOpened().in
+			info, err := c.f.Resolve("log.md")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := c.s.fs.node(info.Node)
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			t.Logf("stale %v, flipping %v, mixed %v, flipped %v ago, told %d, size %d, session %v, %d guards",

@@ -35,8 +35,9 @@ type view struct {
 	before    crdt.Version
 	flipping  bool // the kernel is being told of a new version; before is what it may still show
 	flipped   time.Time
-	told      int64 // the size that the kernel was told last, unknown if it asks before it reads
-	mixed     bool  // the page cache may have bytes of versions that are not shown any more
+	told      int64  // the size that the kernel was told last, unknown if it asks before it reads
+	mixed     bool   // the page cache may have bytes of versions that are not shown any more
+	announced uint64 // the version that the kernel and watchers were told of last, as announce names it
 
 	// A save keeps the time its writer saw on it, not the later one of its publication.
 	saved        bool
@@ -85,7 +86,12 @@ func (fs *filesystem) load(in *inode) error {
 	if err != nil {
 		return err
 	}
-	return fs.show(in, c)
+	stale := in.stale // refresh is about to announce it
+	if err := fs.show(in, c); err != nil {
+		return err
+	}
+	in.stale = stale
+	return nil
 }
 
 // know makes known which version is shown. A text's bytes are left to the first
