@@ -36,8 +36,10 @@ const (
 	wholeObject = 2
 )
 
-// What DecodeShown makes of some bytes at most.
+// What DecodeShown makes of some bytes at most. A tree that has directories deeper in each other
+// is not written down: others decide how deep it is, and writing takes a stack as deep.
 const (
+	MaxShownDepth    = 1 << 14
 	MaxShownNodes    = 1 << 20
 	MaxShownVersions = 1 << 21
 	MaxShownAttrs    = 1 << 20
@@ -46,7 +48,8 @@ const (
 // ErrShown is wrapped by the errors of DecodeShown.
 var ErrShown = errors.New("not what a tree shows")
 
-// EncodeShown returns what the tree shows, whether the objects are here or not.
+// EncodeShown returns what the tree shows, whether the objects are here or not; nil if it is too
+// deep.
 func (t *Tree) EncodeShown() []byte {
 	e := &shownEncoder{devices: map[feed.Device]uint64{}, children: map[*node][]*node{}, alive: map[*node]bool{}}
 	for n := range t.nodes.all() {
@@ -55,6 +58,9 @@ func (t *Tree) EncodeShown() []byte {
 		}
 	}
 	e.directory(t.root)
+	if e.tooDeep {
+		return nil
+	}
 	return e.b
 }
 
@@ -63,6 +69,18 @@ type shownEncoder struct {
 	devices  map[feed.Device]uint64
 	children map[*node][]*node
 	alive    map[*node]bool // of directories, once it is known
+	depth    int
+	tooDeep  bool
+}
+
+// inside calls fn for what is in a directory, unless that is too deep.
+func (e *shownEncoder) inside(fn func()) {
+	if e.depth++; e.depth > MaxShownDepth {
+		e.tooDeep = true
+	} else {
+		fn()
+	}
+	e.depth--
 }
 
 // living reports whether a node counts, whatever of it is on this device.
@@ -78,7 +96,7 @@ func (e *shownEncoder) living(n *node) bool {
 	}
 	alive, known := e.alive[n]
 	if !known {
-		alive = slices.ContainsFunc(e.children[n], e.living)
+		e.inside(func() { alive = slices.ContainsFunc(e.children[n], e.living) })
 		e.alive[n] = alive
 	}
 	return alive
@@ -169,7 +187,7 @@ func (e *shownEncoder) node(n *node) {
 	switch n.kind {
 	case Dir:
 		if living {
-			e.directory(n)
+			e.inside(func() { e.directory(n) })
 		} else {
 			e.b = append(e.b, 0)
 		}
@@ -215,7 +233,9 @@ func DecodeShown(b []byte, applied int64) (*Tree, error) {
 		case n == nil:
 			stack = stack[:len(stack)-1]
 		case n.kind == Dir:
-			stack = append(stack, n)
+			if stack = append(stack, n); len(stack) > MaxShownDepth+1 {
+				d.fail("more than %d directories in each other", MaxShownDepth)
+			}
 		}
 	}
 	if d.err == nil && len(d.b) > 0 {

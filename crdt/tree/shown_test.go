@@ -86,30 +86,46 @@ func TestDecodeShownAttributes(t *testing.T) {
 	}
 }
 
-// A tree that is as deep as it has nodes is read and walked in a time that its size bounds.
+// A tree that is as deep as it has nodes is read and walked in a time that its size bounds, and
+// written down only so far.
 func TestShownDeep(t *testing.T) {
-	const depth = 20_000
 	name := strings.Repeat("d", 200)
-	var b []byte
-	for i := range depth {
-		b = append(b, byte(Dir))
-		b = binary.BigEndian.AppendUint64(append(b, make([]byte, 8)...), uint64(i+1))
-		b = binary.AppendUvarint(b, uint64(len(name)))
-		if b = append(append(b, name...), 0, 0); i == 0 {
-			b = append(b, make([]byte, 32)...) // its device
+	deep := func(depth int) (b []byte) {
+		for i := range depth {
+			b = append(b, byte(Dir))
+			b = binary.BigEndian.AppendUint64(append(b, make([]byte, 8)...), uint64(i+1))
+			b = binary.AppendUvarint(b, uint64(len(name)))
+			if b = append(append(b, name...), 0, 0); i == 0 {
+				b = append(b, make([]byte, 32)...) // its device
+			}
 		}
+		return append(b, make([]byte, depth+1)...)
 	}
-	tree, err := DecodeShown(append(b, make([]byte, depth+1)...), 1)
+	b := deep(MaxShownDepth)
+	tree, err := DecodeShown(b, 1)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !bytes.Equal(tree.EncodeShown(), b) {
+		t.Error("what is not too deep is written otherwise")
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	n := 0
-	tree.Each(func(Dirent) bool { n++; return true })
+	var last NodeID
+	tree.Each(func(e Dirent) bool { n, last = n+1, e.Node; return true })
 	runtime.ReadMemStats(&after)
-	if size := after.TotalAlloc - before.TotalAlloc; n != depth || size > depth*1024 {
-		t.Errorf("%d of %d nodes, with %d bytes of memory", n, depth, size)
+	if size := after.TotalAlloc - before.TotalAlloc; n != MaxShownDepth || size > MaxShownDepth*1024 {
+		t.Errorf("%d nodes, with %d bytes of memory", n, size)
+	}
+	if _, err := DecodeShown(deep(MaxShownDepth+1), 1); !errors.Is(err, ErrShown) {
+		t.Errorf("deeper: %v", err)
+	}
+	op := Op{Do: OpCreate, Kind: Dir, Parent: last, Name: "d", Mode: 0o755}
+	op.Node = NodeIDFor(op.Kind, op.Parent, op.Name, nil, 0)
+	tree.Apply([]Stamped{{Stamp: Stamp{Lamport: 1 << 20, Seq: 1}, Op: op}})
+	if tree.EncodeShown() != nil {
+		t.Error("what is too deep is written")
 	}
 }
 
