@@ -21,8 +21,14 @@ func (s *session) push() (time.Duration, error) {
 	s.mu.Unlock()
 	for s.ctx.Err() == nil {
 		// What was left out because the peer holds the feed further may lie on another branch.
+		next := time.Hour
 		if n := s.f.Forks(); n != s.forks {
-			s.cursor, s.forks = 0, n
+			if wait := rescanEvery - time.Since(s.rescanned); s.rescans >= freeRescans && wait > 0 {
+				next = wait
+			} else {
+				s.cursor, s.forks, s.rescanned = 0, n, time.Now()
+				s.rescans++
+			}
 		}
 		locals, err := s.f.Since(s.cursor, limit)
 		s.pushed = time.Now()
@@ -31,7 +37,7 @@ func (s *session) push() (time.Duration, error) {
 		}
 		if len(locals) == 0 {
 			s.holdUntil = time.Time{}
-			return time.Hour, nil
+			return next, nil
 		}
 		fresh, bytes := s.lacked(locals)
 		if wait := s.hold(fresh); wait > 0 {

@@ -22,6 +22,10 @@ const (
 	holdTime = 50 * time.Millisecond
 	// wantEvery is how often progress of objects is told.
 	wantEvery = 100 * time.Millisecond
+	// freeRescans is how often all entries are looked at because a feed was forked, and
+	// rescanEvery how often after that: a member may fork feeds without end.
+	freeRescans = 16
+	rescanEvery = 5 * time.Second
 )
 
 // What a session's writer has to look at.
@@ -77,6 +81,8 @@ type session struct {
 	told      feed.Frontier // what the peer knows that we hold
 	cursor    uint64        // local order up to which everything was pushed
 	forks     int           // forked feeds that were looked at up to cursor
+	rescans   int           // how often cursor was set back because of a fork
+	rescanned time.Time     // and when the last time
 	allUntil  uint64        // local order up to which everything is pushed, held or not
 	askedAll  bool
 	holdUntil time.Time
