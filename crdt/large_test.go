@@ -54,6 +54,42 @@ func TestLargeUpdate(t *testing.T) {
 	}
 }
 
+// A member may make more versions of a file at once than an event can build on. What others save
+// over them, and append, is in the file nonetheless.
+func TestManyVersionsAtOnce(t *testing.T) {
+	a, b := pair(t)
+	for _, many := range []int{1025, 2100} {
+		name := fmt.Sprint("f", many)
+		n := a.create(name, "one\n")
+		base := a.node(name).Version
+		a.update(func(tx *crdt.Tx) error {
+			for range many {
+				if _, err := tx.Splice(n, base, crdt.Splice{Pos: 4, Ins: "x\n"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		v := a.node(name).Version
+		if len(v) != many {
+			t.Fatalf("%d versions", len(v))
+		}
+		text := a.read(name).Text + "typed\n"
+		a.update(func(tx *crdt.Tx) error {
+			if _, err := tx.Write(n, v, crdt.NewContent{Text: text}); err != nil {
+				return err
+			}
+			_, err := tx.Append(n, []byte("appended\n"))
+			return err
+		})
+		if got := a.read(name).Text; got != text+"appended\n" || len(a.node(name).Version) != 1 {
+			t.Errorf("%d versions: %d bytes of %d", many, len(got), len(text)+9)
+		}
+	}
+	sync(t, a, b)
+	same(t, a, b)
+}
+
 // fullDisk has no space left while it is full, or is so once it was looked at so many times.
 type fullDisk struct {
 	vfs.FS

@@ -536,28 +536,63 @@ func (tx *Tx) asText(node NodeID, v Version, next string) (Version, error) {
 }
 
 func (tx *Tx) writeText(node NodeID, base Version, ev text.Event, size int64) (Version, error) {
-	ev.Parents = textIDs(base)
+	on, err := narrow(base, func(v Version) (EventID, error) { return tx.putText(node, v, text.Event{}) })
+	if err != nil {
+		return nil, err
+	}
+	id, err := tx.putText(node, on, ev)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := tx.f.tree.TextSize(node, id); !ok {
+		tx.f.storeSize(tx.b, node, id, size)
+	}
+	tx.saved(node, base, Version{id})
+	return Version{id}, nil
+}
+
+// putText makes one event of a text.
+func (tx *Tx) putText(node NodeID, on Version, ev text.Event) (EventID, error) {
+	ev.Parents = textIDs(on)
 	o := &textOp{Node: node, Event: ev.Encode(), By: tx.by}
 	t, _, _, err := tx.f.resolve(o)
 	if err != nil {
-		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
+		return EventID{}, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
 	}
 	tx.addText(o, &t)
-	if _, ok := tx.f.tree.TextSize(node, t.Event); !ok {
-		tx.f.storeSize(tx.b, node, t.Event, size)
-	}
-	v := Version{t.Event}
-	tx.saved(node, base, v)
-	return v, nil
+	return t.Event, nil
 }
 
 func (tx *Tx) writeObject(node NodeID, base Version, o Object) Version {
-	parents := slices.Clone(base)
-	slices.SortFunc(parents, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
-	id := objectEvent(node, parents, o)
-	tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}, By: tx.by}})
+	put := func(v Version) (EventID, error) {
+		parents := slices.Clone(v)
+		slices.SortFunc(parents, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
+		id := objectEvent(node, parents, o)
+		tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}, By: tx.by}})
+		return id, nil
+	}
+	on, _ := narrow(base, put)
+	id, _ := put(on)
 	tx.saved(node, base, Version{id})
 	return Version{id}
+}
+
+// manySides is more than the sides of a merge that text compares with each other: merging so many
+// of more changes nothing in what they show.
+const manySides = 8
+
+// narrow returns a version that an event can be made on: of one with more heads than that, some are
+// merged first. Others decide how many there are.
+func narrow(v Version, merge func(Version) (EventID, error)) (Version, error) {
+	for len(v) > tree.MaxHeads {
+		k := min(max(manySides, len(v)-tree.MaxHeads+1), tree.MaxHeads)
+		id, err := merge(tree.NewVersion(v[:k]...))
+		if err != nil {
+			return nil, err
+		}
+		v = tree.NewVersion(append(slices.Clone(v[k:]), id)...)
+	}
+	return v, nil
 }
 
 // Resolve ends a version that is shown beside a file because the two do not
