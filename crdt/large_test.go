@@ -55,7 +55,7 @@ func TestLargeUpdate(t *testing.T) {
 }
 
 // A member may make more versions of a file at once than an event can build on. What others save
-// over them, and append, is in the file nonetheless.
+// over them, and append, is in the file nonetheless; and who removes the file removes it.
 func TestManyVersionsAtOnce(t *testing.T) {
 	a, b := pair(t)
 	for _, many := range []int{1025, 2100} {
@@ -74,7 +74,15 @@ func TestManyVersionsAtOnce(t *testing.T) {
 		if len(v) != many {
 			t.Fatalf("%d versions", len(v))
 		}
-		text := a.read(name).Text + "typed\n"
+		a.update(func(tx *crdt.Tx) error { return tx.Remove(n) })
+		if _, err := a.f.Resolve(name); err == nil {
+			t.Error("it is removed, and there")
+		}
+		was, err := a.f.ContentAt(n, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := was.Text + "typed\n"
 		a.update(func(tx *crdt.Tx) error {
 			if _, err := tx.Write(n, v, crdt.NewContent{Text: text}); err != nil {
 				return err

@@ -564,17 +564,19 @@ func (tx *Tx) putText(node NodeID, on Version, ev text.Event) (EventID, error) {
 }
 
 func (tx *Tx) writeObject(node NodeID, base Version, o Object) Version {
-	put := func(v Version) (EventID, error) {
-		parents := slices.Clone(v)
-		slices.SortFunc(parents, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
-		id := objectEvent(node, parents, o)
-		tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}, By: tx.by}})
-		return id, nil
-	}
-	on, _ := narrow(base, put)
-	id, _ := put(on)
-	tx.saved(node, base, Version{id})
-	return Version{id}
+	on, _ := narrow(base, func(v Version) (EventID, error) { return tx.putObject(node, v, o), nil })
+	v := Version{tx.putObject(node, on, o)}
+	tx.saved(node, base, v)
+	return v
+}
+
+// putObject makes one event that gives a file an object.
+func (tx *Tx) putObject(node NodeID, on Version, o Object) EventID {
+	parents := slices.Clone(on)
+	slices.SortFunc(parents, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
+	id := objectEvent(node, parents, o)
+	tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}, By: tx.by}})
+	return id
 }
 
 // manySides is more than the sides of a merge that text compares with each other: merging so many
@@ -784,6 +786,15 @@ func (tx *Tx) RemoveSeen(node NodeID, seen Version) error {
 			break
 		}
 		above, dir = append(above, *p), p.Parent
+	}
+	seen, err := narrow(seen, func(v Version) (EventID, error) {
+		if e, _ := tx.f.tree.Event(node, v[0]); e.Object != nil {
+			return tx.putObject(node, v, fromTree(e.Object)), nil
+		}
+		return tx.putText(node, v, text.Event{})
+	})
+	if err != nil {
+		return err
 	}
 	tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(seen)}})
 	for _, p := range slices.Backward(above) {
