@@ -15,7 +15,7 @@ func (fs *filesystem) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *f
 		if fs.hasCrossed(in.NodeId) {
 			return fuse.Status(syscall.ESTALE)
 		}
-		return fs.localAttr(fs.local.GetAttr(cancel, in, out), out)
+		return fs.orMoved(cancel, &in.InHeader, fs.localAttr(fs.local.GetAttr(cancel, in, out), out))
 	}
 	n := fs.get(in.NodeId)
 	if n == nil {

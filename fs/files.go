@@ -55,7 +55,7 @@ func (fs *filesystem) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.Op
 		if fs.hasCrossed(in.NodeId) {
 			return fuse.Status(syscall.ESTALE)
 		}
-		return fs.local.Open(cancel, in, out)
+		return fs.orMoved(cancel, &in.InHeader, fs.local.Open(cancel, in, out))
 	}
 	n := fs.get(in.NodeId)
 	if n == nil {

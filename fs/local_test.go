@@ -140,7 +140,7 @@ func TestAcross(t *testing.T) {
 func TestAcrossAtOnce(t *testing.T) {
 	t.Parallel()
 	d := mounted(t)
-	d.run("echo '*.log' > .sheafignore; mkdir d e.log; echo one > d/f; echo one > e.log/f; ln -s x l; sync .")
+	d.run("echo '*.log' > .sheafignore; mkdir -p d e.log h.log/i; echo one > d/f; echo one > e.log/f; echo two > h.log/i/f; ln -s x l; sync .")
 	d.flush()
 	told := make(chan struct{})
 	d.s.fs.queue.put(func() { <-told })
@@ -149,6 +149,7 @@ func TestAcrossAtOnce(t *testing.T) {
 		{"mv d d.log; stat -c %F d.log", "directory"},
 		{"mv d.log/f d.log/g; ls d.log", "g"},
 		{"mv e.log e; ls e", "f"},
+		{"mv h.log h; cat h/i/f", "two"},
 		{"mv l l.log; readlink l.log", "x"},
 	} {
 		equal(t, c.script, strings.TrimSpace(d.run(c.script)), c.want)

@@ -208,6 +208,26 @@ func (fs *filesystem) hasCrossed(id uint64) bool {
 	return ok
 }
 
+// orMoved makes ENOENT of the loopback ESTALE where it is because what the call is about was
+// moved into the folder, by itself or with a directory above it.
+func (fs *filesystem) orMoved(cancel <-chan struct{}, h *fuse.InHeader, st fuse.Status) fuse.Status {
+	if st != fuse.ENOENT {
+		return st
+	}
+	fs.mu.RLock()
+	some := len(fs.crossed) > 0
+	fs.mu.RUnlock()
+	if !some {
+		return st
+	}
+	if where, found := fs.whereLocal(cancel, h); found.Ok() {
+		if _, err := os.Lstat(where); err == nil {
+			return st
+		}
+	}
+	return fuse.Status(syscall.ESTALE)
+}
+
 func (in *inode) isCrossed() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -91,11 +91,7 @@ func (fs *filesystem) directory(id uint64) (*inode, fuse.Status) {
 // Lookup implements fuse.RawFileSystem.
 func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if toLocal(h) {
-		st := fs.localEntry(fs.local.Lookup(cancel, h, name, out), out)
-		if (st == fuse.ENOENT || out.NodeId == 0) && fs.hasCrossed(h.NodeId) {
-			st = fuse.Status(syscall.ESTALE)
-		}
-		return st
+		return fs.orMoved(cancel, h, fs.localEntry(fs.local.Lookup(cancel, h, name, out), out))
 	}
 	if st := checkName(name); !st.Ok() {
 		return st
@@ -190,11 +186,7 @@ func (fs *filesystem) list(dir *inode) ([]dirent, error) {
 // OpenDir implements fuse.RawFileSystem.
 func (fs *filesystem) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if toLocal(&in.InHeader) {
-		st := fs.local.OpenDir(cancel, in, out)
-		if st == fuse.ENOENT && fs.hasCrossed(in.NodeId) {
-			st = fuse.Status(syscall.ESTALE)
-		}
-		return st
+		return fs.orMoved(cancel, &in.InHeader, fs.local.OpenDir(cancel, in, out))
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
