@@ -787,6 +787,19 @@ func (tx *Tx) RemoveSeen(node NodeID, seen Version) error {
 		}
 		above, dir = append(above, *p), p.Parent
 	}
+	if err := tx.remove(node, seen); err != nil {
+		return err
+	}
+	for _, p := range slices.Backward(above) {
+		if _, ok := tx.f.shown(p.Node); !ok {
+			tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: p.Node, Parent: p.Parent, Name: p.Name}})
+		}
+	}
+	return nil
+}
+
+// remove removes a node whose remover has seen a version of it.
+func (tx *Tx) remove(node NodeID, seen Version) error {
 	seen, err := narrow(seen, func(v Version) (EventID, error) {
 		if e, _ := tx.f.tree.Event(node, v[0]); e.Object != nil {
 			return tx.putObject(node, v, fromTree(e.Object)), nil
@@ -797,11 +810,6 @@ func (tx *Tx) RemoveSeen(node NodeID, seen Version) error {
 		return err
 	}
 	tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(seen)}})
-	for _, p := range slices.Backward(above) {
-		if _, ok := tx.f.shown(p.Node); !ok {
-			tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: p.Node, Parent: p.Parent, Name: p.Name}})
-		}
-	}
 	return nil
 }
 

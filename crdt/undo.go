@@ -279,8 +279,12 @@ func (u *undo) takeAway(e *effects) {
 		u.left(e.node, "it was changed since")
 		return
 	}
-	u.done(u.f.tree.LastPath(e.node), "removed")
-	u.tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: e.node, Seen: slices.Clone(n.Version)}})
+	path := u.f.tree.LastPath(e.node)
+	if err := u.tx.remove(e.node, n.Version); err != nil {
+		u.left(e.node, err.Error())
+		return
+	}
+	u.done(path, "removed")
 }
 
 // untouched reports whether a file holds what the action left in it.
