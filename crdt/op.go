@@ -130,6 +130,8 @@ func newLineage(node NodeID, first text.Event) (l lineage) {
 	return l
 }
 
+var errTooManyParents = errors.New("more parents than a version may have")
+
 var errUnknownParent = errors.New("a parent is not known")
 
 // resolve finds what a textOp stands for: the version in the tree, and the
@@ -140,6 +142,10 @@ func (f *Folder) resolve(t *textOp) (tree.Op, text.Event, lineage, error) {
 		return tree.Op{}, text.Event{}, lineage{}, err
 	}
 	parents := eventIDs(ev.Parents)
+	if len(parents) > tree.MaxHeads {
+		// The tree would not have it, and the entry's record could not be read again.
+		return tree.Op{}, text.Event{}, lineage{}, errTooManyParents
+	}
 	l, goesOn, err := f.lineageOf(t.Node, parents)
 	if err != nil {
 		return tree.Op{}, text.Event{}, lineage{}, err

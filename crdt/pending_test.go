@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/sheaf-fs/sheaf/crdt/text"
+	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
 // What is pending reads the same from the database as it is in memory, long texts included,
@@ -69,5 +72,46 @@ func TestPendingIsStored(t *testing.T) {
 	}
 	if size > 4000 {
 		t.Errorf("the pending operations take %d bytes", size)
+	}
+}
+
+// An event of more parents than the tree takes is nothing at all, and the folder opens after it.
+func TestEventOfTooManyParents(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "home")
+	h, err := Init(dir, Options{DeviceName: "anna"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := h.CreateFolder("notes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = f.Update(func(tx *Tx) error {
+		n, base, err := tx.Create(Root, "f", 0o644, NewContent{Text: "one\n"})
+		for range tree.MaxHeads + 1 {
+			if err == nil {
+				_, err = tx.Splice(n, base, Splice{Pos: 4, Ins: "x\n"})
+			}
+		}
+		if err != nil {
+			return err
+		}
+		ev := text.Event{Parents: textIDs(f.tree.Get(n).Version)}
+		tx.pend(op{Text: &textOp{Node: n, Event: ev.Encode()}}, 0)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := f.ID()
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if h, err = Open(dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if _, err := h.Folder(id); err != nil {
+		t.Error(err)
 	}
 }
