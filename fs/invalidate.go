@@ -129,7 +129,7 @@ func (fs *filesystem) changed(c crdt.Change) {
 	fs.mu.RLock()
 	in := fs.nodes[key(c.Node, nil)]
 	fs.mu.RUnlock()
-	came := c.What&crdt.PlaceChanged != 0 && !c.Before.Visible && !fault.On("fs-tell-twice")
+	came := c.What&crdt.PlaceChanged != 0 && !c.Before.Visible
 	switch {
 	case came && in == nil: // watchers hear of all of it with the name
 	case c.What&crdt.ContentChanged != 0 && in != nil:

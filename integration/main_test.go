@@ -136,7 +136,6 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestWatchTools", "guardian-silent", "has not heard"},
 	{"TestMake", "fs-date-arrival", "cmp 1.c"},
 	{"TestNoEventWithoutChange", "fs-tell-always", "heard"},
-	{"TestBursts", "fs-tell-twice", "lines too many"},
 	{"TestTurns", "fs-never-slow", "is not slowed"},
 	{"TestPresence", "peer-remember-presence", "that the reader ended"},
 	{"TestPosix", "fs-keep-suid", "suid_write"},

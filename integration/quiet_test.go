@@ -56,6 +56,7 @@ cp undone ../kept; echo more >> undone; sync undone; cat undone > ../more; cat .
 		from := all.mark()
 		b.On(t).Shell(strings.Join(same, "\n") + "\ntouch last")
 		all.heard(t, "inotifywait", from, "CREATE last", "CLOSE_WRITE,CLOSE last")
+		b.On(t).Sheaf("sync", b.Point) // what has just been written is in the folder, too
 		from = all.mark()
 		b.Mend()
 		connected(t, b, 1)

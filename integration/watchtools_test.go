@@ -154,11 +154,7 @@ printf 'all: $(patsubst %%.c,$(O)/%%.o,$(wildcard *.c))\n$(O)/%%.o: %%.c\n\t@cp 
 		equal(step.do, step.want)
 	}
 	// B saves and builds while A's change comes in, which B's programs see a little later.
-	rounds := 10
-	if rig.Small() {
-		rounds = 6
-	}
-	for i := range rounds {
+	for i := range 10 {
 		done := make(chan error)
 		go func() {
 			_, err := a.TryShell("", `sleep 0.0$1; sed -i "1i of a $1" 1.c`, fmt.Sprint(i))
