@@ -151,6 +151,14 @@ printf 'all: $(patsubst %%.c,$(O)/%%.o,$(wildcard *.c))\n$(O)/%%.o: %%.c\n\t@cp 
 	} {
 		a.Shell(step.do)
 		sameTrees(t, a, b)
+		if step.want != "" {
+			rig.Until(t, step.do+" is seen", func() error { // by its time, which the trees do not show
+				if b.Shell(`make -q O="$1" || echo outdated`, out) == "" {
+					return fmt.Errorf("make has nothing to do")
+				}
+				return nil
+			})
+		}
 		equal(step.do, step.want)
 	}
 	// B saves and builds while A's change comes in, which B's programs see a little later.
