@@ -113,11 +113,17 @@ func (d *daemon) folderAt(path string) (f *crdt.Folder, rel string, err error) {
 		WithHint("sheaf status lists the folders; is it another --home?")
 }
 
-// invite makes a ticket.
+// invite makes a ticket. Who joins with it finds what was written before: new files would
+// otherwise rest for a moment.
 func (d *daemon) invite(_ context.Context, r control.PathRequest, _ func(string)) (control.InviteReply, error) {
 	f, _, err := d.folderAt(r.Path)
 	if err != nil {
 		return control.InviteReply{}, err
+	}
+	if m := d.mountOf(f); m != nil {
+		if err := m.view.Flush(); err != nil {
+			return control.InviteReply{}, err
+		}
 	}
 	t, err := d.node.Ticket(f)
 	return control.InviteReply{Ticket: t}, err
