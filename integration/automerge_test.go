@@ -18,6 +18,7 @@ func TestAutomerge(t *testing.T) {
 	a := rig.NewDevice(t, "a", nil)
 	a.Init()
 	a.Write("t", "one\ntwo\n")
+	a.Sheaf("sync", a.Point) // a new file is nobody's version yet
 	// Two programs type in the same place: the second had read what the first changed.
 	a.Shell(`python3 -c '
 import subprocess

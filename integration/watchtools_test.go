@@ -168,7 +168,7 @@ printf 'all: $(patsubst %%.c,$(O)/%%.o,$(wildcard *.c))\n$(O)/%%.o: %%.c\n\t@cp 
 			_, err := a.TryShell("", `sleep 0.0$1; sed -i "1i of a $1" 1.c`, fmt.Sprint(i))
 			done <- err
 		}()
-		b.Shell(`echo of b $2 >> 1.c; for i in 1 2 3 4 5 6; do make -s O="$1"; sleep 0.02; done`, out, fmt.Sprint(i))
+		b.Shell(`echo of b $2 >> 1.c; sleep 0.15; make -s O="$1"`, out, fmt.Sprint(i)) // A's change has come, and waits
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
