@@ -12,6 +12,21 @@ import (
 
 const poem = "one\ntwo\nthree\nfour\nfive\n"
 
+// A directory that another device makes in the moment in which it is found here, too, is one,
+// and what is in it stays in it.
+func TestSameDirectoryMeanwhile(t *testing.T) {
+	a, b := pair(t)
+	a.run("mkdir -p d/e; echo a >d/e/a")
+	a.flush()
+	b.run("mkdir -p d/e; echo b >d/e/b; echo c >d/c")
+	a.send(b)
+	b.flush()
+	meet(t, a, b)
+	if got, want := b.disk(), "d/\nd/c \"c\\n\"\nd/e/\nd/e/a \"a\\n\"\nd/e/b \"b\\n\"\n"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // What a person does on one device is on the other, and what both did at once
 // is merged.
 func TestInStep(t *testing.T) {

@@ -70,6 +70,10 @@ func (d *Dir) publish(ops []op) error {
 	return nil
 }
 
+// errUnplaced is of what is in a directory that could not be made in the same update, because
+// another device made it first: it has no node before that is mended.
+var errUnplaced = errors.New("the directory above is not in the folder yet")
+
 // make does one operation.
 func (d *Dir) make(tx *crdt.Tx, o op) (err error) {
 	e := o.e
@@ -95,6 +99,9 @@ func (d *Dir) make(tx *crdt.Tx, o op) (err error) {
 	}
 	if !e.attached() {
 		return nil // it, or what it is in, is found anew
+	}
+	if e.parent.Node == crdt.Root && e.parent != d.table.root {
+		return errUnplaced
 	}
 	switch o.do {
 	case opMkdir:
@@ -147,6 +154,8 @@ func (d *Dir) mend(o op, cause error) error {
 	}
 	err := cause
 	switch {
+	case errors.Is(cause, errUnplaced):
+		err = again()
 	case o.do == opWrite && errors.Is(cause, crdt.ErrInvalid):
 		o.base = nil // shown beside the other, if they do not merge
 		err = again()
