@@ -12,18 +12,23 @@ import (
 
 const poem = "one\ntwo\nthree\nfour\nfive\n"
 
-// A directory that another device makes in the moment in which it is found here, too, is one,
-// and what is in it stays in it.
-func TestSameDirectoryMeanwhile(t *testing.T) {
-	a, b := pair(t)
-	a.run("mkdir -p d/e; echo a >d/e/a")
-	a.flush()
-	b.run("mkdir -p d/e; echo b >d/e/b; echo c >d/c")
-	a.send(b)
-	b.flush()
-	meet(t, a, b)
-	if got, want := b.disk(), "d/\nd/c \"c\\n\"\nd/e/\nd/e/a \"a\\n\"\nd/e/b \"b\\n\"\n"; got != want {
-		t.Errorf("%s, want %s", got, want)
+// A directory whose name another device takes in the moment in which it is found here, too, is
+// that directory, or goes on beside a file. What is in it stays in it.
+func TestDirectoryMeanwhile(t *testing.T) {
+	for far, want := range map[string]string{
+		"mkdir -p q/e; echo a >q/e/a": "q/\nq/c \"c\\n\"\nq/e/\nq/e/a \"a\\n\"\nq/e/b \"b\\n\"\n",
+		"echo a >q":                   "q \"a\\n\"\nq (2)/\nq (2)/c \"c\\n\"\nq (2)/e/\nq (2)/e/b \"b\\n\"\n",
+	} {
+		a, b := pair(t)
+		a.run(far)
+		a.flush()
+		b.run("mkdir -p q/e; echo b >q/e/b; echo c >q/c")
+		a.send(b)
+		b.flush()
+		meet(t, a, b)
+		if got := b.disk(); got != want {
+			t.Errorf("%s: %s, want %s", far, got, want)
+		}
 	}
 }
 

@@ -182,21 +182,29 @@ func (d *Dir) mend(o op, cause error) error {
 		}
 		// Both stay: this one gets another name, which the disk will show as well.
 		name := e.Name
+		call := func(name string) {
+			delete(e.parent.children, e.Name)
+			e.Name = name
+			e.parent.children[name] = e
+		}
 		for n := 2; n < 100 && errors.Is(err, crdt.ErrExists); n++ {
-			e.Name = numbered(name, n)
-			err = again()
+			if other := numbered(name, n); e.parent.children[other] == nil {
+				call(other)
+				err = again()
+			}
 		}
 		if err == nil {
 			// The record is of the name that is on the disk.
 			err = d.folder.UpdateAs(d, func(tx *crdt.Tx) error {
 				tx.SetLocal(e.key(), nil)
-				e.Name = name
+				call(name)
 				d.kept(tx, e)
 				return nil
 			})
 			d.mark(func(m *marks) { m.markShow(e.parent.Node) })
+		} else {
+			call(name)
 		}
-		e.Name = name
 	}
 	if err == nil {
 		return nil
