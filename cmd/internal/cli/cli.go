@@ -64,9 +64,9 @@ func report(stderr io.Writer, err error) int {
 		return int(control.OK)
 	}
 	e := control.As(err)
-	fmt.Fprintf(stderr, "sheaf: %s\n", e.Message)
+	fmt.Fprintf(stderr, "sheaf: %s\n", visible(e.Message))
 	if e.Hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", e.Hint)
+		fmt.Fprintf(stderr, "hint: %s\n", visible(e.Hint))
 	}
 	return int(e.Kind)
 }

@@ -64,7 +64,7 @@ func (a *app) printFindings(found []finding) error {
 			case f.Done != "":
 				mark = "done"
 			}
-			fmt.Fprintf(a.stdout, "%s  %-9s  %s\n", mark, f.Check, f.Says)
+			fmt.Fprintf(a.stdout, "%s  %-9s  %s\n", mark, f.Check, visible(f.Says))
 			if f.Done != "" {
 				fmt.Fprintf(a.stdout, "                 %s\n", f.Done)
 			}

@@ -112,7 +112,7 @@ func (a *app) sayEach(what string, paths []string) {
 			a.say(fmt.Sprintf("%sand %d more", what, len(paths)-i))
 			return
 		}
-		a.say(what + p)
+		a.say(what + visibleName(p))
 	}
 }
 

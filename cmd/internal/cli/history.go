@@ -72,7 +72,7 @@ func printLog(out io.Writer, r control.LogReply) error {
 		if v.Label != "" {
 			what += "  (" + v.Label + ")"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", short(id), v.Time.Local().Format(time.DateTime), who, v.Op, amount, what)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", short(id), v.Time.Local().Format(time.DateTime), visibleName(who), v.Op, amount, visibleName(what))
 	}
 	return w.Flush()
 }
@@ -168,9 +168,9 @@ func printBlame(out io.Writer, r control.BlameReply) error {
 	heads := make([]string, len(r.Lines))
 	width := 0
 	for i, l := range r.Lines {
-		heads[i] = l.Device
+		heads[i] = visibleName(l.Device)
 		if l.Author != "" {
-			heads[i] = l.Author
+			heads[i] = visibleName(l.Author)
 		}
 		width = max(width, len([]rune(heads[i])))
 	}

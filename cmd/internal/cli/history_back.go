@@ -54,7 +54,7 @@ stays in the history, files that came later stay where they are, and sheaf undo 
 				return a.printJSON(r)
 			}
 			for _, p := range r.Restored {
-				fmt.Fprintln(a.stdout, p)
+				fmt.Fprintln(a.stdout, visibleName(p))
 			}
 			a.say(fmt.Sprintf("%d restored, %d were so already; sheaf undo takes it back", len(r.Restored), r.Same))
 			return nil
@@ -98,7 +98,7 @@ undo. --list shows this device's last actions with their ids; --action takes bac
 				return a.printJSON(r)
 			}
 			for _, l := range r.Done {
-				fmt.Fprintln(a.stdout, l)
+				fmt.Fprintln(a.stdout, visibleName(l))
 			}
 			next := "sheaf undo --redo puts it back"
 			if req.Redo {
@@ -135,7 +135,7 @@ func (a *app) listActions(c *cobra.Command, path string) error {
 		if x.Author != "" {
 			by += " (" + x.Author + ")"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", x.ID[:16], x.Time.Local().Format(time.DateTime), state, by)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", x.ID[:16], x.Time.Local().Format(time.DateTime), state, visibleName(by))
 	}
 	return w.Flush()
 }

@@ -34,7 +34,7 @@ along where it is no longer than 1000 changes. To import a directory of files, s
 			if a.json {
 				return a.printJSON(r)
 			}
-			fmt.Fprintln(a.stdout, r.Path)
+			fmt.Fprintln(a.stdout, visibleName(r.Path))
 			return nil
 		},
 	}

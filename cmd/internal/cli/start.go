@@ -55,7 +55,7 @@ func (a *app) call(ctx context.Context, n need, method string, in, out any) erro
 }
 
 // say prints talk.
-func (a *app) say(s string) { io.WriteString(a.stderr, "sheaf: "+s+"\n") }
+func (a *app) say(s string) { io.WriteString(a.stderr, "sheaf: "+visible(s)+"\n") }
 
 // ensureDaemon returns once the home's daemon answers.
 func (a *app) ensureDaemon(ctx context.Context, n need) error {

@@ -52,7 +52,7 @@ func (a *app) printStatus(s control.Status) error {
 	if !s.Running {
 		fmt.Fprintf(&b, "down: nothing is mounted, no daemon runs (home %s)\n", s.Home)
 		fmt.Fprint(&b, "sheaf up starts it again\n")
-		_, err := fmt.Fprint(a.stdout, b.String())
+		_, err := fmt.Fprint(a.stdout, visible(b.String()))
 		return err
 	}
 	fmt.Fprintf(&b, "device %s (%s), daemon %d, home %s\n", s.Device.Name, short(s.Device.ID), s.PID, s.Home)
@@ -69,7 +69,7 @@ func (a *app) printStatus(s control.Status) error {
 		b.WriteByte('\n')
 		writeFolder(&b, f)
 	}
-	_, err := fmt.Fprint(a.stdout, b.String())
+	_, err := fmt.Fprint(a.stdout, visible(b.String()))
 	return err
 }
 
@@ -83,7 +83,7 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 	case f.Plain:
 		where += " (a plain directory)"
 	}
-	fmt.Fprintf(b, "%s  %s\n", f.Name, where)
+	fmt.Fprintf(b, "%s  %s\n", visibleName(f.Name), where)
 	if f.Error != nil {
 		fmt.Fprintf(b, "  error: %s\n", f.Error.Message)
 		if f.Error.Hint != "" {
@@ -108,7 +108,7 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 		if !d.Connected && d.LastError != "" {
 			why = " (" + d.LastError + ")"
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", d.Name, state, toGo(d), why)
+		fmt.Fprintf(w, "  %s\t%s\t%s%s\n", visibleName(d.Name), state, toGo(d), why)
 	}
 	w.Flush()
 	for _, d := range f.Devices {
@@ -117,7 +117,7 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 	writeHeads(b, f.Heads)
 	writeLocal(b, f.Local)
 	for _, h := range f.Held {
-		fmt.Fprintf(b, "  %s is not published while a program has a transaction or a log beside it\n", h)
+		fmt.Fprintf(b, "  %s is not published while a program has a transaction or a log beside it\n", visibleName(h))
 	}
 	for _, d := range f.Devices {
 		writeOpen(b, d)
@@ -125,9 +125,9 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 	for _, n := range f.Notes {
 		fmt.Fprintf(b, "  %s %s: ", n.Time.Local().Format(time.DateTime), n.Kind)
 		if n.Path != "" {
-			fmt.Fprintf(b, "%s: ", n.Path)
+			fmt.Fprintf(b, "%s: ", visibleName(n.Path))
 		}
-		fmt.Fprintf(b, "%s\n", n.Text)
+		fmt.Fprintf(b, "%s\n", visibleName(n.Text))
 	}
 }
 
@@ -148,7 +148,7 @@ func writeHeads(b *strings.Builder, heads []control.Head) {
 		if h.Path != "" {
 			where = "git in " + h.Path
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", where, h.Device, h.Head)
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", visibleName(where), visibleName(h.Device), visibleName(h.Head))
 	}
 	w.Flush()
 }
@@ -179,7 +179,7 @@ func writeLocal(b *strings.Builder, local []control.Local) {
 		if l.Hides {
 			amount += "; others share something of this name, which it hides"
 		}
-		fmt.Fprintf(w, "    %s\t%s\n", path, amount)
+		fmt.Fprintf(w, "    %s\t%s\n", visibleName(path), amount)
 	}
 	w.Flush()
 	if n := len(local) - shownLocal; n > 0 {
@@ -194,9 +194,9 @@ func writeOpen(b *strings.Builder, d control.PeerStatus) {
 		if f.Writing {
 			doing = "editing"
 		}
-		fmt.Fprintf(b, "  %s: %s %s", d.Name, doing, f.Path)
+		fmt.Fprintf(b, "  %s: %s %s", visibleName(d.Name), doing, visibleName(f.Path))
 		if f.Program != "" {
-			fmt.Fprintf(b, " (%s)", f.Program)
+			fmt.Fprintf(b, " (%s)", visibleName(f.Program))
 		}
 		b.WriteByte('\n')
 	}
