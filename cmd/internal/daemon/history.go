@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/aymanbagabas/go-udiff"
 
@@ -126,7 +129,11 @@ func label(side, path string, s state) string {
 	if s.none {
 		return os.DevNull
 	}
-	return side + "/" + path + "\t" + s.name
+	name := side + "/" + path
+	if strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
+		name = strconv.Quote(name) // as git does: the line ends where it should
+	}
+	return name + "\t" + s.name
 }
 
 // lastChange is the file before and after the last change of its content.
