@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -90,6 +91,11 @@ func TestTags(t *testing.T) {
 		equal(t, path, d.text(path), want)
 	}
 	equal(t, "a file of the cache", d.read(".cache/a/b/f"), "x\n")
+	var listed []string
+	for _, l := range d.s.LocalNames() {
+		listed = append(listed, fmt.Sprintf("%s %v %d", l.Path, l.Dir, l.Files))
+	}
+	equal(t, "what status lists", strings.Join(listed, ", "), ".cache true 3, v true 3")
 }
 
 func TestAcross(t *testing.T) {

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +14,7 @@ import (
 
 // LocalName is something in a mount that only this device has.
 type LocalName struct {
-	Path  string // in the folder
+	Path  string // in the folder; for names that a tag keeps here (localtag.go), the directory with the tag
 	Dir   bool
 	Files int   // in it, 1 for a file
 	Size  int64 // bytes of these
@@ -50,53 +51,64 @@ const (
 
 // sizes remembers what was counted.
 type sizes struct {
-	mu   sync.Mutex
-	at   time.Time
-	last []LocalName
+	mu      sync.Mutex
+	at      time.Time
+	changes uint64
+	last    []LocalName
 }
 
 func (z *sizes) list(fs *filesystem) []LocalName {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if fresh := time.Since(z.at) < countEvery; fresh && len(z.last) == fs.shownLocals() {
+	changes := fs.locals.changes.Load()
+	if changes == z.changes && time.Since(z.at) < countEvery {
 		return slices.Clone(z.last)
 	}
-	z.last = nil
+	byPath := map[string]*LocalName{}
 	end := time.Now().Add(countAtMost)
 	for _, dir := range fs.locals.holders() {
-		above := fs.pathOfNode(dir)
+		above, tagged := fs.pathOfNode(dir), fs.taggedPath(dir)
 		for name, n := range fs.locals.list(dir) {
 			if editorsOwn(name) {
 				continue
 			}
-			l := LocalName{Path: join(above, name), Dir: n.mode == modeDir}
+			at, isDir := join(above, name), n.mode == modeDir
+			if tagged != "" && !IsLocal(name) {
+				at, isDir = tagged, true
+			}
+			l := byPath[at]
+			if l == nil {
+				l = &LocalName{Path: at, Dir: isDir}
+				byPath[at] = l
+			}
 			l.count(fs.localPath(dir, name), end)
 			if !IsLocal(name) {
 				_, err := fs.folder.Lookup(dir, name)
-				l.Hides = err == nil
+				l.Hides = l.Hides || err == nil
 			}
-			z.last = append(z.last, l)
 		}
 	}
-	slices.SortFunc(z.last, func(a, b LocalName) int { return strings.Compare(a.Path, b.Path) })
-	z.at = time.Now()
+	z.last = z.last[:0]
+	for _, at := range slices.Sorted(maps.Keys(byPath)) {
+		z.last = append(z.last, *byPath[at])
+	}
+	z.at, z.changes = time.Now(), changes
 	return slices.Clone(z.last)
+}
+
+// taggedPath is the path of the directory whose tag keeps here what is made in dir:
+// dir or one above it, "" for none.
+func (fs *filesystem) taggedPath(dir crdt.NodeID) string {
+	dirs := fs.spotOf(dir).dirs
+	if i, ok := fs.locals.tagged(dirs); ok {
+		return fs.pathOfNode(dirs[i])
+	}
+	return ""
 }
 
 // editorsOwn tells whether a name is one that an editor made for itself, and removes
 // again.
 func editorsOwn(name string) bool { return IsLocal(name) && name != ".git" }
-
-func (fs *filesystem) shownLocals() (n int) {
-	for _, dir := range fs.locals.holders() {
-		for name := range fs.locals.list(dir) {
-			if !editorsOwn(name) {
-				n++
-			}
-		}
-	}
-	return n
-}
 
 func (l *LocalName) count(path string, end time.Time) {
 	filepath.WalkDir(path, func(_ string, e os.DirEntry, err error) error {
