@@ -1,15 +1,14 @@
 package text
 
 import (
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // Diff finds what a save changed: hunks that turn base into saved, nil where they are equal. The rules are made for merging:
 //
-//   - Lines are compared, and a group of added or removed lines is slid down as far as it goes, so that two people who make
-//     the same change make the same hunk. Every group of lines is a hunk of its own.
+//   - Lines are compared, and a group of added or removed lines that can stand in several places is slid to the one where
+//     others put it who make the same change (slide). Every group of lines is a hunk of its own.
 //   - Inside a hunk, lines that have half their words in common are paired, and only the words that differ are replaced.
 //     Other lines are replaced whole. Characters inside words are never mixed: two edits of one word give two words.
 //
@@ -133,33 +132,4 @@ func (ids interner) all(ss []string) []int32 {
 		out[i] = id
 	}
 	return out
-}
-
-// slide moves every run that only adds or only removes as far down as equal lines let it, the last run first. Runs that
-// come to touch become one.
-func slide(a, b []int32, found []run) []run {
-	runs := slices.Clone(found)
-	endA, endB := len(a), len(b)
-	kept := len(runs) // runs[kept:] are done
-	for i := len(runs) - 1; i >= 0; i-- {
-		r := runs[i]
-		switch {
-		case r.a0 == r.a1:
-			for r.b1 < endB && r.a1 < endA && b[r.b0] == b[r.b1] {
-				r = run{r.a0 + 1, r.a1 + 1, r.b0 + 1, r.b1 + 1}
-			}
-		case r.b0 == r.b1:
-			for r.a1 < endA && r.b1 < endB && a[r.a0] == a[r.a1] {
-				r = run{r.a0 + 1, r.a1 + 1, r.b0 + 1, r.b1 + 1}
-			}
-		}
-		if kept < len(runs) && r.a1 == endA && r.b1 == endB {
-			runs[kept].a0, runs[kept].b0 = r.a0, r.b0
-		} else {
-			kept--
-			runs[kept] = r
-		}
-		endA, endB = r.a0, r.b0
-	}
-	return runs[kept:]
 }

@@ -34,6 +34,9 @@ func TestDiff(t *testing.T) {
 		{"removal slides down", "x\nx\nx\ny\n", "x\nx\ny\n", []Hunk{{sp(4, 2, "")}}},
 		{"two hunks", "a\nb\nc\nd\ne\n", "A\nb\nc\nd\nE\n", []Hunk{{sp(0, 2, "A\n")}, {sp(8, 2, "E\n")}}},
 		{"a line slides up to the next hunk", "p\nx\nq\n", "p\nx\nx\nr\n", []Hunk{{sp(4, 2, "x\nr\n")}}},
+		{"a group slides up to a change", "a\nx\n\nc\n", "a\ny\n\nnew\n\nc\n", []Hunk{{sp(2, 2, "y\n\nnew\n")}}},
+		{"a removal slides up to a change", "a\nx\n\nold\n\nc\n", "a\ny\n\nc\n", []Hunk{{sp(2, 7, "y\n")}}},
+		{"two groups come to touch", "h\n}\nt\n", "h\nx\n}\ny\n}\nt\n", []Hunk{{sp(2, 0, "x\n}\ny\n")}}},
 		{"paired among others", "old\nkeep this line here\n", "new\nmore\nkeep that line here\n",
 			[]Hunk{{sp(0, 4, "new\nmore\n")}, {sp(9, 4, "that")}}},
 	} {
@@ -116,6 +119,7 @@ func TestDiffBounded(t *testing.T) {
 		{"one line of one word", noise(1_000_000, 20, ""), noise(1_000_000, 20, "")},
 		{"nothing in common", strings.Repeat("a\n", 100_000), strings.Repeat("b\n", 100_000)},
 		{"blank lines", strings.Repeat("\n", 100_000), strings.Repeat("\n", 100_001)},
+		{"equal blocks", strings.Repeat("x\n}\n\n", 50_000), strings.Repeat("x\n}\n\nx\n}\n", 33_000)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			start := time.Now()

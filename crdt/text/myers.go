@@ -28,7 +28,7 @@ func differ(a, b []int32) []run {
 	m := myers{a: a, b: b, gone: make([]bool, len(a)), come: make([]bool, len(b))}
 	m.limit = min(maxEdits, max(minEdits, maxSteps/(len(a)+len(b)+1)))
 	m.between(p, p, len(a)-s, len(b)-s, 0)
-	return m.runs()
+	return marked(m.gone, m.come)
 }
 
 // maxDepth bounds how often what is between two anchors is divided by anchors again.
@@ -175,26 +175,4 @@ func (m *myers) mark(i0, j0, i, j, d int) {
 			m.gone[i0+i] = true
 		}
 	}
-}
-
-func (m *myers) runs() []run {
-	var out []run
-	i, j := 0, 0
-	for i < len(m.gone) || j < len(m.come) {
-		r := run{a0: i, b0: j}
-		for i < len(m.gone) && m.gone[i] {
-			i++
-		}
-		for j < len(m.come) && m.come[j] {
-			j++
-		}
-		r.a1, r.b1 = i, j
-		if r.a0 == r.a1 && r.b0 == r.b1 {
-			i++
-			j++
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
 }
