@@ -21,6 +21,21 @@ type when struct {
 // folder is opened and it is stored already. What it returns goes into the
 // entry's record. It runs with mu held.
 func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
+	var v resolved
+	if o.Text != nil {
+		var err error
+		if v, err = f.resolve(o.Text); errors.Is(err, errUnknownParent) {
+			f.wait(*o.Text, w)
+			return recorded{Raw: &o}, nil
+		} else if err != nil {
+			return recorded{}, nil // malformed: nothing, on every device
+		}
+	}
+	return f.applyResolved(b, w, o, v)
+}
+
+// applyResolved is apply of an operation of which is known what it stands for, if it is a textOp.
+func (f *Folder) applyResolved(b *kv.Batch, w when, o op, v resolved) (recorded, []tree.Change) {
 	switch {
 	case o.Tree != nil:
 		t := *o.Tree
@@ -41,16 +56,9 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 		}
 		return recorded{Tree: &t}, changes
 	case o.Text != nil:
-		t, ev, l, err := f.resolve(o.Text)
-		if errors.Is(err, errUnknownParent) {
-			f.wait(*o.Text, w)
-			return recorded{Raw: &o}, nil
-		} else if err != nil {
-			return recorded{}, nil // malformed: nothing, on every device
-		}
-		t.Time = w.made
-		changes := f.addText(b, w, t, ev, l)
-		return recorded{Tree: &t, Size: sizeOf(ev)}, append(changes, f.wake(b, t.Event)...)
+		v.op.Time = w.made
+		changes := f.addText(b, w, v)
+		return recorded{Tree: &v.op, Size: sizeOf(v.event)}, append(changes, f.wake(b, v.op.Event)...)
 	case o.Admit != nil:
 		f.admit(*o.Admit, w.stamp)
 		return recorded{Raw: &o}, nil
@@ -63,12 +71,12 @@ func (f *Folder) apply(b *kv.Batch, w when, o op) (recorded, []tree.Change) {
 	return recorded{}, nil
 }
 
-func (f *Folder) addText(b *kv.Batch, w when, t tree.Op, ev text.Event, l lineage) []tree.Change {
+func (f *Folder) addText(b *kv.Batch, w when, v resolved) []tree.Change {
 	if b != nil {
-		f.storeText(b, w, t, ev, l)
+		f.storeText(b, w, v)
 	}
-	f.texts.add(l, ev)
-	return f.place(w, t, sizeOf(ev))
+	f.texts.add(v.text, v.event)
+	return f.place(w, v.op, sizeOf(v.event))
 }
 
 // place hands one operation to the tree, with the size of its text where that is known.

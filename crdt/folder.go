@@ -150,13 +150,13 @@ func (f *Folder) hold(h feed.Head, l located) {
 func (f *Folder) replayRaw(o op, w when) {
 	switch {
 	case o.Text != nil:
-		e, _, _, err := f.resolve(o.Text)
+		v, err := f.resolve(o.Text)
 		if err != nil {
 			f.wait(*o.Text, w)
 			return
 		}
-		e.Time = w.made
-		f.place(w, e, 0)
+		v.op.Time = w.made
+		f.place(w, v.op, 0)
 	case o.Admit != nil:
 		f.admit(*o.Admit, w.stamp)
 	case o.Found != nil:
@@ -183,9 +183,12 @@ func (f *Folder) foundBy(o foundOp, s tree.Stamp) {
 
 // found writes the first operation of a new folder.
 func (f *Folder) found() error {
+	name := f.home.name
+	if !validName(name) { // the home is from when there were fewer rules
+		name = f.home.device.Short()
+	}
 	err := f.Update(func(tx *Tx) error {
-		tx.add(op{Found: &foundOp{Name: f.home.name}})
-		return nil
+		return tx.add(op{Found: &foundOp{Name: name}})
 	})
 	if err == nil {
 		err = f.Sync()

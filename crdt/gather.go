@@ -56,10 +56,11 @@ func (f *Folder) sealSoon() error {
 }
 
 // markGathered says in the entry in the making which action it is.
-func (f *Folder) markGathered() {
+func (f *Folder) markGathered() error {
 	if f.gather == nil || slices.ContainsFunc(f.pending.ops, func(o op) bool { return o.Mark != nil }) {
-		return
+		return nil
 	}
 	mark := f.gather.mark
-	f.pend(nil, op{Mark: &mark}, 0, false)
+	_, _, err := f.pend(nil, op{Mark: &mark}, 0, false)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -88,7 +89,7 @@ func initLocked(dir string, lock *os.File, o Options) (*Home, error) {
 	}
 	if !validName(name) {
 		return nil, &Error{Op: "init", Path: name, Kind: ErrInvalid, Err: errors.New("not a device name"),
-			Hint: fmt.Sprintf("a name has 1 to %d bytes and no slash or control character", maxName)}
+			Hint: fmt.Sprintf("a name has 1 to %d bytes of UTF-8 and no slash or control character", maxName)}
 	}
 	_, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -416,7 +417,7 @@ func (h *Home) Close() error {
 }
 
 func validName(s string) bool {
-	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '/' || r == 0x7f })
+	return s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '/' || r == 0x7f })
 }
 
 func writeKey(path string, seed []byte) error {

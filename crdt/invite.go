@@ -79,7 +79,9 @@ func (f *Folder) Redeem(secret [32]byte, d Device, name string) (Grant, error) {
 	tx := &Tx{f: f, b: f.home.db.Batch()}
 	inv.Device = d
 	tx.b.Set(key, encode(inv))
-	tx.add(op{Admit: &admitOp{d, name}})
+	if err := tx.add(op{Admit: &admitOp{d, name}}); err != nil {
+		return Grant{}, err
+	}
 	if tx.failed != nil {
 		return Grant{}, f.disown(tx.failed)
 	}

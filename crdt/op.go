@@ -134,21 +134,29 @@ var errTooManyParents = errors.New("more parents than a version may have")
 
 var errUnknownParent = errors.New("a parent is not known")
 
-// resolve finds what a textOp stands for: the version in the tree, and the
-// event as its text holds it.
-func (f *Folder) resolve(t *textOp) (tree.Op, text.Event, lineage, error) {
+// resolved is what a textOp stands for: the version in the tree, and the event as its text
+// holds it.
+type resolved struct {
+	op    tree.Op
+	event text.Event
+	text  lineage
+}
+
+// resolve finds what a textOp stands for. It fails where that is nothing, on every device, or with
+// errUnknownParent.
+func (f *Folder) resolve(t *textOp) (resolved, error) {
 	ev, err := text.DecodeEvent(t.Event)
 	if err != nil {
-		return tree.Op{}, text.Event{}, lineage{}, err
+		return resolved{}, err
 	}
 	parents := eventIDs(ev.Parents)
 	if len(parents) > tree.MaxHeads {
 		// The tree would not have it, and the entry's record could not be read again.
-		return tree.Op{}, text.Event{}, lineage{}, errTooManyParents
+		return resolved{}, errTooManyParents
 	}
 	l, goesOn, err := f.lineageOf(t.Node, parents)
 	if err != nil {
-		return tree.Op{}, text.Event{}, lineage{}, err
+		return resolved{}, err
 	}
 	if !goesOn {
 		l = newLineage(t.Node, ev)
@@ -156,11 +164,11 @@ func (f *Folder) resolve(t *textOp) (tree.Op, text.Event, lineage, error) {
 	}
 	if len(ev.Parents) == 0 && !ev.Begins() {
 		// It would stand for an empty text, in the place of what it builds on.
-		return tree.Op{}, text.Event{}, lineage{}, text.ErrMalformed
+		return resolved{}, text.ErrMalformed
 	}
-	return tree.Op{
-		Do: tree.OpContent, Node: t.Node, Event: EventID(ev.ID(l)), Parents: parents, Text: l, By: authorOf(t.By),
-	}, ev, l, nil
+	return resolved{
+		tree.Op{Do: tree.OpContent, Node: t.Node, Event: EventID(ev.ID(l)), Parents: parents, Text: l, By: authorOf(t.By)}, ev, l,
+	}, nil
 }
 
 // objectEvent names the event that gives a file an object as its content.

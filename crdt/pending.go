@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -37,8 +38,15 @@ type pendingHeader struct {
 // full says that the next operation belongs in another entry.
 func (p *pending) full() bool { return len(p.ops) >= maxPendingOps || p.bytes >= maxPendingBytes }
 
-// pend applies an operation of this device and keeps it for the next entry.
-func (f *Folder) pend(b *kv.Batch, o op, size int, bulk bool) []tree.Change {
+// pend applies an operation of this device and keeps it for the next entry. size is the length of
+// its encoding, of a textOp that of its event. What others would not take is refused with
+// ErrInvalid, and nothing is changed: one such operation, once it is sealed, makes every other
+// device refuse the entry, and with it all that this device does from then on.
+func (f *Folder) pend(b *kv.Batch, o op, size int, bulk bool) (recorded, []tree.Change, error) {
+	v, err := f.resolveOp(&o, size)
+	if err != nil {
+		return recorded{}, nil, err
+	}
 	p := f.pending
 	if p == nil {
 		p = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.nextLamport(), since: time.Now(), bulk: bulk}
@@ -52,10 +60,10 @@ func (f *Folder) pend(b *kv.Batch, o op, size int, bulk bool) []tree.Change {
 	if p.bulk && p.bytes+size <= maxLending {
 		w.lends = f.order + 1
 	}
-	kept, changes := f.apply(b, w, o)
+	kept, changes := f.applyResolved(b, w, o, v)
 	kept.Index = s.Index
 	p.ops, p.kept, p.bytes = append(p.ops, o), append(p.kept, kept), p.bytes+size
-	return changes
+	return kept, changes, nil
 }
 
 // pendingOp is an operation that is not sealed yet, as the database has it. A
@@ -133,7 +141,9 @@ func (f *Folder) sealLocked() error {
 // sealInto signs what is pending and stores the entry with b. done is to be called once b is
 // committed.
 func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
-	f.markGathered()
+	if err := f.markGathered(); err != nil {
+		return nil, err
+	}
 	p := f.pending
 	if len(p.ops) > MaxOps {
 		return nil, fail("seal", f.grant.Name, ErrInvalid, fmt.Errorf("%d operations at once, at most %d", len(p.ops), MaxOps))
@@ -237,28 +247,42 @@ func (f *Folder) loadPending() error {
 		return fail("open", f.grant.Name, ErrDamaged, err)
 	}
 	f.pending = &pending{id: f.own.id, seq: f.own.head.Seq + 1, lamport: f.nextLamport(), since: time.Unix(0, h.Since)}
-	err = f.home.db.Scan(f.key('p'), func(_, v []byte) error {
-		var p pendingOp
-		if err := decode(v, &p); err != nil {
+	b := f.home.db.Batch()
+	err = f.home.db.Scan(f.key('p'), func(k, v []byte) error {
+		at := f.key('p', be32(uint32(len(f.pending.ops))))
+		if err := f.pendAgain(v); errors.Is(err, ErrInvalid) { // an earlier version made it
+			f.note(b, Note{Time: nowTime(), Kind: "refused", Path: f.grant.Name, Text: "a change was taken back, because no device would take it: " + err.Error()})
+			b.Delete(k)
+		} else if err != nil {
 			return err
+		} else if !bytes.Equal(k, at) {
+			b.Delete(k)
+			b.Set(at, v)
 		}
-		o, err := f.wholeOp(&p)
-		if err != nil {
-			return err
-		}
-		f.pend(nil, o, len(v), false)
 		return nil
 	})
 	if err != nil {
 		return storage("open", f.grant.Name, err)
 	}
-	b := f.home.db.Batch()
 	b.Set(f.key('P'), f.pending.header())
 	if err = storage("open", f.grant.Name, f.home.db.Commit(b)); err == nil {
 		err = f.sealLocked()
 	}
 	if errors.Is(err, ErrNoSpace) {
 		return nil // what is there can be read; it is sealed once there is room
+	}
+	return err
+}
+
+// pendAgain takes up one operation as the database has it.
+func (f *Folder) pendAgain(v []byte) error {
+	var p pendingOp
+	if err := decode(v, &p); err != nil {
+		return fail("change", f.grant.Name, ErrInvalid, err)
+	}
+	o, err := f.wholeOp(&p)
+	if err == nil {
+		_, _, err = f.pend(nil, o, len(v), false)
 	}
 	return err
 }

@@ -1,12 +1,15 @@
 package crdt
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
@@ -75,7 +78,8 @@ func TestPendingIsStored(t *testing.T) {
 	}
 }
 
-// An event of more parents than the tree takes is nothing at all, and the folder opens after it.
+// An event of more parents than the tree takes is refused, and nothing at all where a device sends
+// it nevertheless: the folder opens after it.
 func TestEventOfTooManyParents(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "home")
 	h, err := Init(dir, Options{DeviceName: "anna"})
@@ -86,6 +90,7 @@ func TestEventOfTooManyParents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var o op
 	err = f.Update(func(tx *Tx) error {
 		n, base, err := tx.Create(Root, "f", 0o644, NewContent{Text: "one\n"})
 		for range tree.MaxHeads + 1 {
@@ -97,11 +102,17 @@ func TestEventOfTooManyParents(t *testing.T) {
 			return err
 		}
 		ev := text.Event{Parents: textIDs(f.tree.Get(n).Version)}
-		tx.pend(op{Text: &textOp{Node: n, Event: ev.Encode()}}, 0)
+		o = op{Text: &textOp{Node: n, Event: ev.Encode()}}
+		if _, err := tx.pend(o, 0); !errors.Is(err, ErrInvalid) {
+			t.Errorf("it is pending: %v", err)
+		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := f.Receive([]*feed.Entry{sealed(t, f, o)}); err != nil {
+		t.Error(err)
 	}
 	id := f.ID()
 	if err := h.Close(); err != nil {
@@ -114,4 +125,19 @@ func TestEventOfTooManyParents(t *testing.T) {
 	if _, err := h.Folder(id); err != nil {
 		t.Error(err)
 	}
+}
+
+// sealed is the next entry of the device's feed, as another program could make it.
+func sealed(t *testing.T, f *Folder, ops ...op) *feed.Entry {
+	t.Helper()
+	if err := f.seal(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := feed.Seal(f.home.key, f.grant.Key, feed.Draft{
+		Folder: f.id, Feed: f.own.id, Seq: f.own.head.Seq + 1, Prev: f.own.head.Hash, Time: time.Now(),
+	}, encodeOps(ops))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

@@ -72,12 +72,12 @@ func (f *Folder) treeOps(d dated) []tree.Stamped {
 func (f *Folder) resolved(o *textOp, made int64) *tree.Op {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	t, _, _, err := f.resolve(o)
+	v, err := f.resolve(o)
 	if err != nil {
 		return nil
 	}
-	t.Time = made
-	return &t
+	v.op.Time = made
+	return &v.op
 }
 
 // hashOf names the entry that an operation came in, from where it stands in its feed.

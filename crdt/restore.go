@@ -278,7 +278,9 @@ func (s *restoring) restore(j job) error {
 		return s.over(j, e)
 	}
 	if n := s.f.tree.Get(j.Node); !s.copying && n != nil && !n.Visible {
-		s.tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: j.Node, Parent: dir, Name: name}})
+		if err := s.tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: j.Node, Parent: dir, Name: name}}); err != nil {
+			return err
+		}
 		if j.Kind != File {
 			s.out.Paths = append(s.out.Paths, j.path)
 			return nil
@@ -326,7 +328,9 @@ func (s *restoring) write(j job, n *tree.Info, back bool) error {
 		}
 	}
 	if n.Mode != j.Mode {
-		s.tx.add(op{Tree: &tree.Op{Do: tree.OpMode, Node: n.Node, Mode: j.Mode}})
+		if err := s.tx.add(op{Tree: &tree.Op{Do: tree.OpMode, Node: n.Node, Mode: j.Mode}}); err != nil {
+			return err
+		}
 	}
 	if s.tx.ops == before && !back {
 		s.out.Same++
@@ -402,7 +406,9 @@ func (s *restoring) dir(path string) (NodeID, error) {
 			return dir, fail("restore", path, ErrNotDir, nil)
 		}
 		if lost, ok := s.f.tree.Lost(dir, name); ok && !s.copying && s.f.tree.KindOf(lost) == Dir {
-			s.tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: lost, Parent: dir, Name: name}})
+			if err := s.tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: lost, Parent: dir, Name: name}}); err != nil {
+				return dir, err
+			}
 			dir = lost
 			continue
 		}

@@ -97,16 +97,16 @@ type unstored struct {
 
 // storeText stores a text's event: which text it is of, and the event as that
 // text holds it, or where it can be read.
-func (f *Folder) storeText(b *kv.Batch, w when, t tree.Op, ev text.Event, l lineage) {
-	enc := ev.Encode()
-	if w.lends > 0 && len(t.Parents) == 0 && len(enc) >= longEvent {
+func (f *Folder) storeText(b *kv.Batch, w when, v resolved) {
+	enc := v.event.Encode()
+	if w.lends > 0 && len(v.op.Parents) == 0 && len(enc) >= longEvent {
 		enc = lent{w.lends, w.stamp.Index}.encode()
 	}
-	b.Set(f.textKey(w.stamp, &t), append(l[:], enc...))
+	b.Set(f.textKey(w.stamp, &v.op), append(v.text[:], enc...))
 	if f.unstored.events == nil {
 		f.unstored.events = map[lineage][]text.Event{}
 	}
-	f.unstored.events[l] = append(f.unstored.events[l], ev)
+	f.unstored.events[v.text] = append(f.unstored.events[v.text], v.event)
 }
 
 // textKey is where an event is stored. Lamport times order the keys, and so

@@ -179,12 +179,15 @@ func (f *Folder) disown(err error) error {
 	return err
 }
 
-func (tx *Tx) add(o op) {
+// add makes an operation. It fails with ErrInvalid where no device would take it, and the
+// operation is not made.
+func (tx *Tx) add(o op) error {
 	enc := encode(o)
-	s := tx.pend(o, len(enc))
-	if !tx.bulk {
-		tx.b.Set(tx.f.key('p', be32(s.Index)), enc)
+	kept, err := tx.pend(o, len(enc))
+	if err == nil && !tx.bulk {
+		tx.b.Set(tx.f.key('p', be32(kept.Index)), enc)
 	}
+	return err
 }
 
 // turn stores what was done so far and seals what is pending, if that and an operation of size
@@ -212,57 +215,60 @@ func (tx *Tx) tellTurned(origin any) {
 	}
 }
 
-// addText is add for the event that is t in the tree.
-func (tx *Tx) addText(o *textOp, t *tree.Op) {
-	s := tx.pend(op{Text: o}, len(o.Event))
-	if tx.bulk {
-		return
+// addText is add for a textOp. It returns the version that the operation makes in the tree.
+func (tx *Tx) addText(o *textOp) (*tree.Op, error) {
+	kept, err := tx.pend(op{Text: o}, len(o.Event))
+	if err != nil || tx.bulk {
+		return kept.Tree, err
 	}
 	p := pendingOp{op: op{Text: o}}
 	if len(o.Event) >= longEvent {
+		s := tx.f.pending.stamp()
+		s.Index = kept.Index
 		p.Text = &textOp{Node: o.Node, By: o.By}
-		p.Stored = &storedText{tx.f.textKey(s, t), t.Parents}
+		p.Stored = &storedText{tx.f.textKey(s, kept.Tree), kept.Tree.Parents}
 	}
-	tx.b.Set(tx.f.key('p', be32(s.Index)), encode(p))
+	tx.b.Set(tx.f.key('p', be32(kept.Index)), encode(p))
+	return kept.Tree, nil
 }
 
-// pend applies an operation and returns its stamp.
-func (tx *Tx) pend(o op, size int) tree.Stamp {
+// pend applies an operation and returns what is kept of it.
+func (tx *Tx) pend(o op, size int) (recorded, error) {
 	if o.Mark == nil {
 		tx.turn(size)
 		if tx.label != nil && !tx.marked {
+			if err := tx.add(op{Mark: tx.label}); err != nil {
+				return recorded{}, err
+			}
 			tx.marked = true
-			tx.add(op{Mark: tx.label})
 		}
 	}
-	changes := tx.f.pend(tx.b, o, size, tx.bulk)
+	kept, changes, err := tx.f.pend(tx.b, o, size, tx.bulk)
+	if err != nil {
+		return recorded{}, err
+	}
 	tx.changes = append(tx.changes, changes...)
-	s := tx.f.pending.stamp()
-	s.Index-- // of the next one
-	tx.f.pending.kept[s.Index].Begin = tx.ops == 0
+	tx.f.pending.kept[kept.Index].Begin = tx.ops == 0
 	tx.ops++
-	return s
+	return kept, nil
 }
 
 // putText makes one event of a text.
 func (tx *Tx) putText(node NodeID, on Version, ev text.Event) (EventID, error) {
 	ev.Parents = textIDs(on)
-	o := &textOp{Node: node, Event: ev.Encode(), By: tx.by}
-	t, _, _, err := tx.f.resolve(o)
+	t, err := tx.addText(&textOp{Node: node, Event: ev.Encode(), By: tx.by})
 	if err != nil {
-		return EventID{}, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
+		return EventID{}, err
 	}
-	tx.addText(o, &t)
 	return t.Event, nil
 }
 
 // putObject makes one event that gives a file an object.
-func (tx *Tx) putObject(node NodeID, on Version, o Object) EventID {
+func (tx *Tx) putObject(node NodeID, on Version, o Object) (EventID, error) {
 	parents := slices.Clone(on)
 	slices.SortFunc(parents, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
 	id := objectEvent(node, parents, o)
-	tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}, By: tx.by}})
-	return id
+	return id, tx.add(op{Tree: &tree.Op{Do: tree.OpContent, Node: node, Event: id, Parents: parents, Object: &tree.Object{Hash: o.Hash, Size: o.Size}, By: tx.by}})
 }
 
 // manySides is more than the sides of a merge that text compares with each other: merging so many
@@ -287,13 +293,12 @@ func narrow(v Version, merge func(Version) (EventID, error)) (Version, error) {
 func (tx *Tx) remove(node NodeID, seen Version) error {
 	seen, err := narrow(seen, func(v Version) (EventID, error) {
 		if e, _ := tx.f.tree.Event(node, v[0]); e.Object != nil {
-			return tx.putObject(node, v, fromTree(e.Object)), nil
+			return tx.putObject(node, v, fromTree(e.Object))
 		}
 		return tx.putText(node, v, text.Event{})
 	})
 	if err != nil {
 		return err
 	}
-	tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(seen)}})
-	return nil
+	return tx.add(op{Tree: &tree.Op{Do: tree.OpRemove, Node: node, Seen: slices.Clone(seen)}})
 }

@@ -63,7 +63,10 @@ func (tx *Tx) create(dir NodeID, name string, mode uint32, c NewContent) (NodeID
 		return NodeID{}, nil, err
 	}
 	node, gen := tx.f.tree.FreshID(File, dir, name, first[:])
-	tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: File, Parent: dir, Name: name, Mode: mode & 0o7777, Gen: gen, First: first}})
+	err := tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: File, Parent: dir, Name: name, Mode: mode & 0o7777, Gen: gen, First: first}})
+	if err != nil {
+		return NodeID{}, nil, err
+	}
 	if c.Object == nil && c.Text == "" {
 		return node, nil, nil
 	}
@@ -188,7 +191,7 @@ func containsAll(v, all Version) bool {
 
 func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
 	if c.Object != nil {
-		return tx.writeObject(node, base, *c.Object), nil
+		return tx.writeObject(node, base, *c.Object)
 	}
 	base, err := tx.asText(node, base, c.Text)
 	if err != nil {
@@ -256,11 +259,17 @@ func (tx *Tx) writeText(node NodeID, base Version, ev text.Event, size int64) (V
 	return Version{id}, nil
 }
 
-func (tx *Tx) writeObject(node NodeID, base Version, o Object) Version {
-	on, _ := narrow(base, func(v Version) (EventID, error) { return tx.putObject(node, v, o), nil })
-	v := Version{tx.putObject(node, on, o)}
-	tx.saved(node, base, v)
-	return v
+func (tx *Tx) writeObject(node NodeID, base Version, o Object) (Version, error) {
+	on, err := narrow(base, func(v Version) (EventID, error) { return tx.putObject(node, v, o) })
+	if err != nil {
+		return nil, err
+	}
+	id, err := tx.putObject(node, on, o)
+	if err != nil {
+		return nil, err
+	}
+	tx.saved(node, base, Version{id})
+	return Version{id}, nil
 }
 
 // Resolve ends a version that is shown beside a file because the two do not
@@ -280,8 +289,8 @@ func (tx *Tx) Resolve(node NodeID, beside Version) error {
 	}
 	both := tree.NewVersion(append(slices.Clone(n.Version), beside...)...)
 	if now.Object != nil {
-		tx.writeObject(node, both, *now.Object)
-		return nil
+		_, err = tx.writeObject(node, both, *now.Object)
+		return err
 	}
 	var hunks []text.Hunk
 	if now.Text != "" {

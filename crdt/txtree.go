@@ -53,8 +53,7 @@ func (tx *Tx) Mkdir(dir NodeID, name string, mode uint32) (NodeID, error) {
 		return NodeID{}, err
 	}
 	node, gen := tx.f.tree.FreshID(Dir, dir, name, nil)
-	tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: Dir, Parent: dir, Name: name, Mode: mode & 0o7777, Gen: gen}})
-	return node, nil
+	return node, tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: Dir, Parent: dir, Name: name, Mode: mode & 0o7777, Gen: gen}})
 }
 
 // Symlink makes a symbolic link.
@@ -66,8 +65,7 @@ func (tx *Tx) Symlink(dir NodeID, name, target string) (NodeID, error) {
 		return NodeID{}, fail("symlink", name, ErrInvalid, errors.New("not a target"))
 	}
 	node, gen := tx.f.tree.FreshID(Symlink, dir, name, []byte(target))
-	tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: Symlink, Parent: dir, Name: name, Mode: 0o777, Target: target, Gen: gen}})
-	return node, nil
+	return node, tx.add(op{Tree: &tree.Op{Do: tree.OpCreate, Node: node, Kind: Symlink, Parent: dir, Name: name, Mode: 0o777, Target: target, Gen: gen}})
 }
 
 // Move gives a node another place. The name must be free: replacing a file by
@@ -92,8 +90,7 @@ func (tx *Tx) Move(node, dir NodeID, name string) error {
 	if err := tx.free("rename", dir, name); err != nil {
 		return err
 	}
-	tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: node, Parent: dir, Name: name}})
-	return nil
+	return tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: node, Parent: dir, Name: name}})
 }
 
 // Remove takes a node out of the tree; its history stays. A directory must be
@@ -134,7 +131,9 @@ func (tx *Tx) RemoveSeen(node NodeID, seen Version) error {
 	}
 	for _, p := range slices.Backward(above) {
 		if _, ok := tx.f.shown(p.Node); !ok {
-			tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: p.Node, Parent: p.Parent, Name: p.Name}})
+			if err := tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: p.Node, Parent: p.Parent, Name: p.Name}}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -145,8 +144,7 @@ func (tx *Tx) attr(what string, node NodeID, o tree.Op) error {
 		return fail(what, node.String(), ErrNotExist, nil)
 	}
 	o.Node = node
-	tx.add(op{Tree: &o})
-	return nil
+	return tx.add(op{Tree: &o})
 }
 
 // SetMode sets the permission bits, 07777.
@@ -207,6 +205,5 @@ func (tx *Tx) Return(dir NodeID) error {
 	if err := tx.Return(n.Parent); err != nil {
 		return err
 	}
-	tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: dir, Parent: n.Parent, Name: n.Name}})
-	return nil
+	return tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: dir, Parent: n.Parent, Name: n.Name}})
 }

@@ -50,7 +50,7 @@ func (f *Folder) Undo(id string, redo bool) (Undone, error) {
 		u.run()
 		if tx.ops == 0 {
 			// Nothing is left of it; the mark alone says that it is undone.
-			tx.add(op{Mark: tx.label})
+			return errors.Join(u.err, tx.add(op{Mark: tx.label}))
 		}
 		return u.err
 	})
@@ -222,6 +222,16 @@ func (u *undo) effects() []*effects {
 }
 
 func (u *undo) done(path, what string) { u.out.Done = append(u.out.Done, what+" "+path) }
+
+// did is done where err is nil, else it keeps err.
+func (u *undo) did(err error, path, what string) {
+	if err != nil {
+		u.err = errors.Join(u.err, err)
+		return
+	}
+	u.done(path, what)
+}
+
 func (u *undo) left(node NodeID, why string) {
 	u.out.Left = append(u.out.Left, u.f.tree.LastPath(node)+": "+why)
 }
@@ -235,7 +245,8 @@ func (u *undo) bringBack(e *effects) {
 	case n.Visible:
 		u.left(e.node, "it is there again already")
 	default:
-		u.done(u.tx.revive(e.node), "brought back")
+		path, err := u.tx.revive(e.node)
+		u.did(err, path, "brought back")
 	}
 }
 
@@ -255,14 +266,19 @@ func (u *undo) moveBack(e *effects) {
 		return
 	}
 	from := u.f.tree.LastPath(e.node)
-	dir := u.tx.dirAgain(was.parent)
+	dir, err := u.tx.dirAgain(was.parent)
+	if err != nil {
+		u.err = errors.Join(u.err, err)
+		return
+	}
 	for d := dir; n.Kind == Dir && d != Root; d = u.f.tree.Get(d).Parent {
 		if d == e.node {
 			u.left(e.node, "where it was is below it now")
 			return
 		}
 	}
-	u.done(from+" to "+u.tx.putBack(e.node, dir, was.name), "moved")
+	to, err := u.tx.putBack(e.node, dir, was.name)
+	u.did(err, from+" to "+to, "moved")
 }
 
 // takeAway removes what the action made or brought back, unless somebody changed it since.
@@ -399,8 +415,8 @@ func (u *undo) attributes(e *effects) {
 	}
 	if e.mode != nil && was.mode != nil && *was.mode != e.mode.Mode {
 		if n.Mode == e.mode.Mode {
-			u.tx.add(op{Tree: &tree.Op{Do: tree.OpMode, Node: e.node, Mode: *was.mode}})
-			u.done(u.f.tree.LastPath(e.node), "set the mode back of")
+			err := u.tx.add(op{Tree: &tree.Op{Do: tree.OpMode, Node: e.node, Mode: *was.mode}})
+			u.did(err, u.f.tree.LastPath(e.node), "set the mode back of")
 		} else {
 			u.left(e.node, "its mode was changed since")
 		}
@@ -414,7 +430,7 @@ func (u *undo) attributes(e *effects) {
 			continue
 		}
 		old, had := was.xattrs[key]
-		u.tx.add(op{Tree: &tree.Op{Do: tree.OpXattr, Node: e.node, Key: key, Value: old, Delete: !had}})
-		u.done(u.f.tree.LastPath(e.node), "set the attribute "+key+" back of")
+		err := u.tx.add(op{Tree: &tree.Op{Do: tree.OpXattr, Node: e.node, Key: key, Value: old, Delete: !had}})
+		u.did(err, u.f.tree.LastPath(e.node), "set the attribute "+key+" back of")
 	}
 }

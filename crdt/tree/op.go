@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/zeebo/blake3"
@@ -101,6 +102,16 @@ func (op *Op) first() []byte {
 func (op *Op) Hash() OpHash {
 	sum := blake3.Sum256(op.Encode())
 	return OpHash(sum[:len(OpHash{})])
+}
+
+// Check fails where the operation is beyond the limits of the format: it would not decode, or would
+// do nothing anywhere, whatever the tree. That it is not larger than MaxOp when it is encoded is
+// left to who encodes it.
+func (op *Op) Check() error {
+	if !op.valid() || len(op.Seen) > MaxHeads || len(op.Parents) > MaxHeads {
+		return errors.New("beyond the limits of an operation")
+	}
+	return nil
 }
 
 // valid checks all that can be checked without the tree.
