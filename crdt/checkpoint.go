@@ -24,7 +24,7 @@ import (
 //	body = zstd of: length of the tree | tree (tree.EncodeShown)
 //	       | for each text that is shown, by path: size + 1, or 0 | length + 1, or 0 | text
 const (
-	checkpointVersion = 1
+	checkpointVersion = 2
 
 	// MaxCheckpoint bounds the body of a checkpoint, in bytes as it is sent.
 	MaxCheckpoint = 96 << 20

@@ -1,9 +1,10 @@
 package tree
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,10 +17,11 @@ import (
 // device and in whatever order they came; from them a tree is made that shows the same and
 // knows nothing else.
 //
-//	shown     = the nodes in a directory, by name and order of placing, a 0 behind the last
+//	shown     = flags (1 byte) | mode | time and attributes, of the root | directory
+//	directory = its nodes, by name and order of placing, a 0 behind the last
 //	node      = flags (1 byte) | id (16) | name | mode | place's device
 //	            | mtime, how many of its versions are older | attributes | what its kind has
-//	directory = shown; symlink = target; file = versions
+//	            (directory; symlink: target; file: versions)
 //	version   = event (32) | what (1) | device | time | text (16) or object (32) and size
 //
 // Numbers are varints, strings and lists have their length in front; a device is named in full
@@ -48,16 +50,98 @@ const (
 // ErrShown is wrapped by the errors of DecodeShown.
 var ErrShown = errors.New("not what a tree shows")
 
-// EncodeShown returns what the tree shows, whether the objects are here or not; nil if it is too
-// deep.
-func (t *Tree) EncodeShown() []byte {
-	e := &shownEncoder{devices: map[feed.Device]uint64{}, children: map[*node][]*node{}, alive: map[*node]bool{}}
+// Shown is what a tree shows at one moment. Later operations do not change it, so that it is
+// written down while they go on.
+type Shown struct {
+	nodes    []shownNode // the root first, the others in no order
+	versions []shownVersion
+}
+
+// shownNode is a copy of what may change of a node. Nodes are known by their addresses.
+type shownNode struct {
+	self, parent *node
+	id           NodeID
+	name         string
+	place        *stamp
+	mtime        int64
+	mtimeAt      *stamp
+	rest         *shownRest // nil: nothing
+	from, to     uint32     // its versions
+	mode         uint16
+	kind         Kind
+	removed      bool // a directory, unless something in it lives; anything else for good
+}
+
+// shownRest is what few nodes have.
+type shownRest struct {
+	target string
+	keys   []string // of its attributes, sorted
+	values [][]byte
+}
+
+type shownVersion struct {
+	id     EventID
+	at     *stamp
+	time   int64
+	object *Object
+	text   *[16]byte
+}
+
+// Shown returns what the tree shows now. It takes about as long as looking at each node once.
+func (t *Tree) Shown() *Shown {
+	s := &Shown{nodes: make([]shownNode, 1, max(1, t.nodes.len())), versions: make([]shownVersion, 0, t.nodes.len())}
 	for n := range t.nodes.all() {
-		if n.parent != nil {
-			e.children[n.parent] = append(e.children[n.parent], n)
+		if n.parent == nil {
+			s.nodes[0] = s.of(n)
+		} else {
+			s.nodes = append(s.nodes, s.of(n))
 		}
 	}
-	e.directory(t.root)
+	return s
+}
+
+func (s *Shown) of(n *node) shownNode {
+	out := shownNode{
+		self: n, parent: n.parent, id: n.id, name: n.name, place: n.place, mtime: n.mtime, mtimeAt: n.mtimeAt,
+		mode: n.mode, kind: n.kind, from: uint32(len(s.versions)),
+	}
+	if n.kind == File {
+		for _, h := range n.file.tops() {
+			s.versions = append(s.versions, shownVersion{h.id, h.at, h.time, h.object, h.text})
+		}
+	}
+	out.to = uint32(len(s.versions))
+	if n.rare == nil {
+		return out
+	}
+	out.removed = len(n.rare.removals) > 0 && (n.kind != File || !n.file.beyond(n.rare.removals))
+	rest := &shownRest{target: n.rare.target}
+	for _, k := range slices.Sorted(maps.Keys(n.rare.xattrs)) {
+		if x := n.rare.xattrs[k]; !x.deleted {
+			rest.keys, rest.values = append(rest.keys, k), append(rest.values, x.value)
+		}
+	}
+	if rest.target != "" || len(rest.keys) > 0 {
+		out.rest = rest
+	}
+	return out
+}
+
+// EncodeShown is Shown and Encode.
+func (t *Tree) EncodeShown() []byte { return t.Shown().Encode() }
+
+// Encode returns what is shown, whether the objects are here or not; nil if it is too deep.
+func (s *Shown) Encode() []byte {
+	e := &shownEncoder{Shown: s, devices: map[feed.Device]uint64{}, children: map[*node][]*shownNode{}, alive: map[*shownNode]bool{}}
+	for i := range s.nodes[1:] {
+		n := &s.nodes[1+i]
+		e.children[n.parent] = append(e.children[n.parent], n)
+	}
+	root := &s.nodes[0]
+	e.b = append(e.b, byte(root.kind)|e.flags(root))
+	e.uint(uint64(root.mode))
+	e.attributes(root, nil)
+	e.directory(root)
 	if e.tooDeep {
 		return nil
 	}
@@ -65,10 +149,11 @@ func (t *Tree) EncodeShown() []byte {
 }
 
 type shownEncoder struct {
+	*Shown
 	b        []byte
 	devices  map[feed.Device]uint64
-	children map[*node][]*node
-	alive    map[*node]bool // of directories, once it is known
+	children map[*node][]*shownNode
+	alive    map[*shownNode]bool // of directories, once it is known
 	depth    int
 	tooDeep  bool
 }
@@ -84,31 +169,22 @@ func (e *shownEncoder) inside(fn func()) {
 }
 
 // living reports whether a node counts, whatever of it is on this device.
-func (e *shownEncoder) living(n *node) bool {
-	removed := n.rare != nil && len(n.rare.removals) > 0
-	switch {
-	case !removed:
-		return true
-	case n.kind == File:
-		return n.file.beyond(n.rare.removals)
-	case n.kind == Symlink:
-		return false
+func (e *shownEncoder) living(n *shownNode) bool {
+	if !n.removed || n.kind != Dir {
+		return !n.removed
 	}
 	alive, known := e.alive[n]
 	if !known {
-		e.inside(func() { alive = slices.ContainsFunc(e.children[n], e.living) })
+		e.inside(func() { alive = slices.ContainsFunc(e.children[n.self], e.living) })
 		e.alive[n] = alive
 	}
 	return alive
 }
 
-func (e *shownEncoder) directory(d *node) {
-	list := e.children[d]
-	slices.SortFunc(list, func(a, b *node) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return comparePlaces(a, b)
+func (e *shownEncoder) directory(d *shownNode) {
+	list := e.children[d.self]
+	slices.SortFunc(list, func(a, b *shownNode) int {
+		return cmp.Or(strings.Compare(a.name, b.name), a.place.compare(b.place), bytes.Compare(a.id[:], b.id[:]))
 	})
 	for len(list) > 0 {
 		k := 1
@@ -141,49 +217,49 @@ func (e *shownEncoder) device(s *stamp) {
 	}
 }
 
-func (e *shownEncoder) node(n *node) {
-	flags, living := byte(n.kind), e.living(n)
-	if !living {
-		flags |= flagDead
-	}
+// flags are those of what attributes writes.
+func (e *shownEncoder) flags(n *shownNode) (flags byte) {
 	if n.mtimeAt != nil {
 		flags |= flagMtime
 	}
-	var keys []string
-	if n.rare != nil {
-		for _, k := range slices.Sorted(maps.Keys(n.rare.xattrs)) {
-			if !n.rare.xattrs[k].deleted {
-				keys = append(keys, k)
-			}
-		}
-	}
-	if len(keys) > 0 {
+	if n.rest != nil && len(n.rest.keys) > 0 {
 		flags |= flagAttrs
 	}
-	e.b = append(append(e.b, flags), n.id[:]...)
-	e.text(n.name)
-	e.uint(uint64(n.mode))
-	e.device(n.place)
-	var heads []*event
-	if n.kind == File {
-		heads = slices.Clone(n.file.tops())
-		slices.SortFunc(heads, func(a, b *event) int { return a.at.compare(b.at) })
-	}
+	return flags
+}
+
+// attributes writes the time that was set, with how many of the versions are older, and the
+// extended attributes.
+func (e *shownEncoder) attributes(n *shownNode, heads []shownVersion) {
 	if n.mtimeAt != nil {
 		e.b = binary.AppendVarint(e.b, n.mtime)
-		older := slices.IndexFunc(heads, func(h *event) bool { return h.at.after(n.mtimeAt) })
+		older := slices.IndexFunc(heads, func(h shownVersion) bool { return h.at.after(n.mtimeAt) })
 		if older < 0 {
 			older = len(heads)
 		}
 		e.uint(uint64(older))
 	}
-	if len(keys) > 0 {
-		e.uint(uint64(len(keys)))
-		for _, k := range keys {
+	if n.rest != nil && len(n.rest.keys) > 0 {
+		e.uint(uint64(len(n.rest.keys)))
+		for i, k := range n.rest.keys {
 			e.text(k)
-			e.text(string(n.rare.xattrs[k].value))
+			e.text(string(n.rest.values[i]))
 		}
 	}
+}
+
+func (e *shownEncoder) node(n *shownNode) {
+	flags, living := byte(n.kind)|e.flags(n), e.living(n)
+	if !living {
+		flags |= flagDead
+	}
+	e.b = append(append(e.b, flags), n.id[:]...)
+	e.text(n.name)
+	e.uint(uint64(n.mode))
+	e.device(n.place)
+	heads := e.versions[n.from:n.to]
+	slices.SortFunc(heads, func(a, b shownVersion) int { return a.at.compare(b.at) })
+	e.attributes(n, heads)
 	switch n.kind {
 	case Dir:
 		if living {
@@ -192,16 +268,16 @@ func (e *shownEncoder) node(n *node) {
 			e.b = append(e.b, 0)
 		}
 	case Symlink:
-		e.text(n.rare.target)
+		e.text(n.rest.target)
 	case File:
 		e.uint(uint64(len(heads)))
-		for _, h := range heads {
-			e.version(n, h)
+		for i := range heads {
+			e.version(n, &heads[i])
 		}
 	}
 }
 
-func (e *shownEncoder) version(n *node, h *event) {
+func (e *shownEncoder) version(n *shownNode, h *shownVersion) {
 	what := byte(otherText)
 	switch {
 	case h.object != nil:
@@ -218,227 +294,5 @@ func (e *shownEncoder) version(n *node, h *event) {
 	case wholeObject:
 		e.b = append(e.b, h.object.Hash[:]...)
 		e.uint(uint64(h.object.Size))
-	}
-}
-
-// DecodeShown makes a tree of what EncodeShown wrote. Everything in it counts as applied at a
-// time of this device (unix ns). The bytes may come from anybody: names, limits and places are
-// checked as those of operations are, and errors wrap ErrShown.
-func DecodeShown(b []byte, applied int64) (*Tree, error) {
-	d := &shownDecoder{t: New(), b: b, applied: applied}
-	stack := []*node{d.t.root}
-	for d.err == nil && len(stack) > 0 {
-		n := d.node(stack[len(stack)-1])
-		switch {
-		case n == nil:
-			stack = stack[:len(stack)-1]
-		case n.kind == Dir:
-			if stack = append(stack, n); len(stack) > MaxShownDepth+1 {
-				d.fail("more than %d directories in each other", MaxShownDepth)
-			}
-		}
-	}
-	if d.err == nil && len(d.b) > 0 {
-		d.fail("bytes behind the end")
-	}
-	if d.err != nil {
-		return nil, d.err
-	}
-	for _, n := range d.dead {
-		d.t.remove(n, &Stamped{Stamp: d.stamp(0), Op: Op{Seen: d.t.headsOf(n)}})
-	}
-	d.t.settle()
-	return d.t, nil
-}
-
-func (t *Tree) headsOf(n *node) Version {
-	if n.kind != File {
-		return nil
-	}
-	return versionOf(n.file.tops())
-}
-
-type shownDecoder struct {
-	t        *Tree
-	b        []byte
-	applied  int64
-	devices  []feed.Device
-	dead     []*node
-	count    uint64 // of stamps
-	versions int
-	attrs    int
-	err      error
-}
-
-func (d *shownDecoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: %s", ErrShown, fmt.Sprintf(format, args...))
-	}
-	d.b = nil
-}
-
-func (d *shownDecoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.fail("cut off")
-		return nil
-	}
-	out := d.b[:n]
-	d.b = d.b[n:]
-	return out
-}
-
-func (d *shownDecoder) byte() byte {
-	if b := d.bytes(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (d *shownDecoder) uint(limit uint64) uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || v > limit {
-		d.fail("a number that cannot be")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *shownDecoder) int() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail("a number that cannot be")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *shownDecoder) text(limit int) string { return string(d.bytes(d.uint(uint64(limit)))) }
-
-// device returns the number of a device.
-func (d *shownDecoder) device() int {
-	i := int(d.uint(uint64(len(d.devices))))
-	if i == len(d.devices) && d.err == nil {
-		var dev feed.Device
-		copy(dev[:], d.bytes(uint64(len(dev))))
-		d.devices = append(d.devices, dev)
-	}
-	return i
-}
-
-// stamp is later than all before it. Of the real one only the device and the order stay.
-func (d *shownDecoder) stamp(device int) Stamp {
-	d.count++
-	s := Stamp{Lamport: d.count, Seq: 1}
-	if device < len(d.devices) {
-		s.Feed.Device = d.devices[device]
-	}
-	return s
-}
-
-// node reads a node in a directory; nil at the directory's end, or after an error.
-func (d *shownDecoder) node(parent *node) *node {
-	flags := d.byte()
-	kind := Kind(flags & flagKind)
-	if flags == 0 || d.err != nil {
-		return nil
-	}
-	op := Op{Do: OpCreate, Kind: kind, Parent: parent.id}
-	copy(op.Node[:], d.bytes(uint64(len(op.Node))))
-	op.Name = d.text(MaxName)
-	op.Mode = uint32(d.uint(0o7777))
-	at := d.device()
-	var mtime int64
-	older := -1
-	if flags&flagMtime != 0 {
-		mtime, older = d.int(), int(d.uint(MaxHeads))
-	}
-	attrs := map[string]string{}
-	if flags&flagAttrs != 0 {
-		for range d.uint(uint64(len(d.b))) {
-			if d.err != nil {
-				return nil
-			}
-			if d.attrs++; d.attrs > MaxShownAttrs {
-				d.fail("more than %d attributes", MaxShownAttrs)
-				return nil
-			}
-			key := d.text(MaxKey)
-			attrs[key] = d.text(MaxValue)
-		}
-	}
-	if kind == Symlink {
-		op.Target = d.text(MaxTarget)
-	}
-	switch {
-	case d.err != nil:
-		return nil
-	case flags&^flagAll != 0 || kind < File || !ValidName(op.Name) || op.Node == Root || d.t.nodes.get(op.Node) != nil:
-		d.fail("a node that cannot be")
-	case kind == Symlink && (op.Target == "" || strings.Contains(op.Target, "\x00")):
-		d.fail("a target that cannot be")
-	case d.t.nodes.len() >= MaxShownNodes:
-		d.fail("more than %d nodes", MaxShownNodes)
-	}
-	if d.err != nil {
-		return nil
-	}
-	d.t.create(&Stamped{Stamp: d.stamp(at), Op: op, Applied: d.applied})
-	n := d.t.nodes.get(op.Node)
-	for key, value := range attrs {
-		o := Op{Do: OpXattr, Node: n.id, Key: key, Value: []byte(value)}
-		if !o.valid() {
-			d.fail("an attribute that cannot be")
-			return nil
-		}
-		d.t.setXattr(n, &Stamped{Stamp: d.stamp(at), Op: o})
-	}
-	if kind == File {
-		d.file(n, older, mtime)
-	}
-	if older >= 0 && n.mtimeAt == nil {
-		d.mtime(n, mtime)
-	}
-	if flags&flagDead != 0 {
-		d.dead = append(d.dead, n)
-	}
-	return n
-}
-
-func (d *shownDecoder) mtime(n *node, mtime int64) {
-	d.t.setMtime(n, &Stamped{Stamp: d.stamp(0), Op: Op{Mtime: mtime}})
-}
-
-// file reads the versions of a file; its time was set when so many of them were there.
-func (d *shownDecoder) file(n *node, older int, mtime int64) {
-	for i := range int(d.uint(MaxHeads)) {
-		if i == older {
-			d.mtime(n, mtime)
-		}
-		op := Op{Do: OpContent, Node: n.id}
-		copy(op.Event[:], d.bytes(uint64(len(op.Event))))
-		what := d.byte()
-		at := d.device()
-		op.Time = d.int()
-		switch what {
-		case ownText:
-			op.Text = [16]byte(n.id)
-		case otherText:
-			copy(op.Text[:], d.bytes(uint64(len(op.Text))))
-		case wholeObject:
-			op.Object = new(Object)
-			copy(op.Object.Hash[:], d.bytes(uint64(len(op.Object.Hash))))
-			op.Object.Size = int64(d.uint(1 << 62))
-		default:
-			d.fail("a version of no kind")
-		}
-		if d.versions++; d.versions > MaxShownVersions || n.file.find(op.Event) != nil {
-			d.fail("a version too many")
-		}
-		if d.err != nil {
-			return
-		}
-		d.t.content(n, &Stamped{Stamp: d.stamp(at), Op: op, Applied: d.applied})
 	}
 }

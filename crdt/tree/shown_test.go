@@ -19,6 +19,12 @@ import (
 // looks lists what a tree shows, with everything that a person could see of it but the times of
 // arrival.
 func looks(t *Tree) (out []string) {
+	root := t.Get(Root)
+	line := fmt.Sprintf("%o %q", root.Mode, t.Xattrs(Root))
+	if root.MtimeSet {
+		line += fmt.Sprint(" ", root.Mtime)
+	}
+	out = append(out, line)
 	t.Walk(func(path string, e Dirent) bool {
 		i := t.Get(e.Node)
 		line := fmt.Sprintf("%s %v %v %o %q", path, e.Node, e.Kind, i.Mode, i.Target)
@@ -69,10 +75,12 @@ func TestShownIsAFunctionOfTheOperations(t *testing.T) {
 	})
 }
 
+// shownRoot is how what is shown begins where nothing was set of the root.
+var shownRoot = binary.AppendUvarint([]byte{byte(Dir)}, 0o755)
+
 // A node of some bytes has no more attributes than there may be of all together.
 func TestDecodeShownAttributes(t *testing.T) {
-	head := append([]byte{byte(Dir) | flagAttrs}, make([]byte, 16)...)
-	head[1] = 1
+	head := append(append(slices.Clone(shownRoot), byte(Dir)|flagAttrs, 1), make([]byte, 15)...)
 	head = append(head, 1, 'd', 0, 0)
 	head = append(head, make([]byte, 32)...) // its device
 	for _, n := range []int{MaxShownAttrs, MaxShownAttrs + 1} {
@@ -90,7 +98,8 @@ func TestDecodeShownAttributes(t *testing.T) {
 // written down only so far.
 func TestShownDeep(t *testing.T) {
 	name := strings.Repeat("d", 200)
-	deep := func(depth int) (b []byte) {
+	deep := func(depth int) []byte {
+		b := slices.Clone(shownRoot)
 		for i := range depth {
 			b = append(b, byte(Dir))
 			b = binary.BigEndian.AppendUint64(append(b, make([]byte, 8)...), uint64(i+1))
@@ -130,7 +139,7 @@ func TestShownDeep(t *testing.T) {
 }
 
 func FuzzDecodeShown(f *testing.F) {
-	f.Add([]byte{0})
+	f.Add(append(slices.Clone(shownRoot), 0))
 	for seed := range 4 {
 		t := New()
 		t.Apply(play(scenarios.Example(seed)).all)
