@@ -129,10 +129,12 @@ func (f *Folder) MakeCheckpoint(ctx context.Context) (header, body []byte, err e
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err // who asked may be gone by the time it is their turn
 	}
-	shown, frontier, err := f.snapshot()
-	if shown == nil || err != nil {
+	snapshot, frontier, err := f.snapshot()
+	if snapshot == nil || err != nil {
 		return nil, nil, err
 	}
+	atLength()
+	shown := snapshot.Encode()
 	plain, err := withTexts(ctx, shown, f.sizeAndText)
 	if errors.Is(err, tree.ErrShown) {
 		f.home.log.Warn("no checkpoint can be made", "folder", f.grant.Name, "err", err)
@@ -196,9 +198,12 @@ func (f *Folder) sign(plain []byte, frontier feed.Frontier) (header, body []byte
 	return encode(s), body, nil
 }
 
+// atLength runs where something begins that takes long, and that nobody waits for: for tests.
+var atLength = func() {}
+
 // snapshot returns what the folder shows and at which frontier; nothing if that is little, or if
 // a feed was forked, so that the frontier does not say which entries it is made of.
-func (f *Folder) snapshot() ([]byte, feed.Frontier, error) {
+func (f *Folder) snapshot() (*tree.Shown, feed.Frontier, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.first != nil || len(f.forked) > 0 || f.tree.Len() < worthNodes && f.order < worthEntries && !fault.On("crdt-always-checkpoint") {
@@ -210,16 +215,16 @@ func (f *Folder) snapshot() ([]byte, feed.Frontier, error) {
 	if fault.On("crdt-forges-checkpoint") {
 		return f.forged(), f.frontier.Clone(), nil
 	}
-	return f.tree.EncodeShown(), f.frontier.Clone(), nil
+	return f.tree.Shown(), f.frontier.Clone(), nil
 }
 
 // forged breaks this device on purpose: what it says is shown never was.
-func (f *Folder) forged() []byte {
+func (f *Folder) forged() *tree.Shown {
 	t := tree.New()
 	op := tree.Op{Do: tree.OpCreate, Kind: Dir, Name: "forged", Mode: 0o755}
 	op.Node = tree.NodeIDFor(op.Kind, op.Parent, op.Name, nil, 0)
 	t.Apply([]tree.Stamped{{Stamp: tree.Stamp{Lamport: 1}, Op: op}})
-	return t.EncodeShown()
+	return t.Shown()
 }
 
 // eachText calls fn for the files whose name stands for a text, in the order of their paths,
@@ -237,14 +242,12 @@ func eachText(t *tree.Tree, fn func(*tree.Info) bool) {
 	})
 }
 
-// sizeAndText returns the size of a text, or -1 where it would have to be read first, and the text itself if it is to go with a checkpoint
-// that carries so many bytes of texts already.
+// sizeAndText returns the size of a text, or -1 where it would have to be read first, and the
+// text itself if it is to go with a checkpoint that carries so many bytes of texts already.
 func (f *Folder) sizeAndText(n *tree.Info, carried int) (size int64, text string, err error) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
 	known := false
 	if len(n.Version) == 1 {
-		size, known = f.tree.TextSize(n.Node, n.Version[0])
+		size, known = f.knownSize(n.Node, n.Version[0])
 	}
 	if !known && carried >= carriedTexts {
 		return -1, "", nil
@@ -257,7 +260,9 @@ func (f *Folder) sizeAndText(n *tree.Info, carried int) (size int64, text string
 		return 0, "", err
 	}
 	if len(n.Version) == 1 {
+		f.mu.RLock()
 		f.tree.SetTextSize(n.Node, n.Version[0], int64(len(s)))
+		f.mu.RUnlock()
 	}
 	if len(s) > carriedText || carried+len(s) > carriedTexts {
 		return int64(len(s)), "", nil

@@ -21,10 +21,10 @@ const DigestVersion = 2
 
 // Digest is what a folder's entries have made of it, in 32 bytes: where every node is, its
 // attributes and versions, the text that each version has, and who is a member. Devices with the
-// same frontier have the same digest, or one of them has not done what the entries say.
+// same entries have the same digest, or one of them has not done what the entries say.
 type Digest struct {
 	Version  uint
-	Frontier Hash // of the entries held
+	Frontier Hash // of the entries held, as Held has it
 	Sum      Hash
 }
 
@@ -43,10 +43,14 @@ func (f *Folder) Digest(ctx context.Context) (Digest, error) {
 	if err == nil && f.pending != nil {
 		err = fail("digest", f.grant.Name, ErrBusy, nil) // it gathers
 	}
-	d := &digesting{f: f, Digest: Digest{Version: DigestVersion, Frontier: f.frontier.Hash()}, order: f.order}
+	held := f.holding()
+	d := &digesting{f: f, Digest: Digest{Version: DigestVersion}, order: held.order}
 	nodes := f.tree.Nodes()
 	d.members()
 	f.mu.Unlock()
+	if err == nil {
+		d.Frontier, err = f.hashHeld(held)
+	}
 	if err != nil {
 		return Digest{}, err
 	}
@@ -78,8 +82,8 @@ func (d *digesting) members() {
 // add adds some nodes, and their texts.
 func (d *digesting) add(ctx context.Context, nodes []NodeID) error {
 	f := d.f
-	began, read := time.Now(), 0
-	b := f.home.db.Batch()
+	began := time.Now()
+	var unread []unread
 	err := func() error {
 		f.mu.RLock()
 		defer f.mu.RUnlock()
@@ -88,18 +92,26 @@ func (d *digesting) add(ctx context.Context, nodes []NodeID) error {
 		}
 		d.Sum = d.Sum.Xor(f.tree.DigestOf(nodes))
 		for _, id := range nodes {
-			sum, fresh, err := f.textDigest(b, id)
+			sum, u, err := f.textDigest(id)
 			if err != nil {
 				return err
 			}
-			if d.Sum = d.Sum.Xor(sum); fresh {
-				read++
+			if d.Sum = d.Sum.Xor(sum); u != nil {
+				unread = append(unread, *u)
 			}
 		}
 		return nil
 	}()
-	if err != nil || read == 0 {
+	if err != nil || len(unread) == 0 {
 		return errors.Join(err, ctx.Err())
+	}
+	b := f.home.db.Batch()
+	for _, u := range unread {
+		sum, err := f.readDigest(b, u)
+		if err != nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		d.Sum = d.Sum.Xor(sum)
 	}
 	if err := f.home.db.Commit(b); err != nil {
 		return storage("digest", f.grant.Name, err)
@@ -112,12 +124,19 @@ func (d *digesting) add(ctx context.Context, nodes []NodeID) error {
 	return ctx.Err()
 }
 
-// textDigest digests the texts that a file's newest versions have; zero if there are none. What
-// had to be read goes to b. It runs with mu held for reading.
-func (f *Folder) textDigest(b *kv.Batch, node NodeID) (sum Hash, fresh bool, err error) {
+// unread is the texts of a file whose digest is not known yet.
+type unread struct {
+	node    NodeID
+	version []byte // names all of them
+	texts   map[lineage]Version
+}
+
+// textDigest digests the texts that a file's newest versions have: zero if there are none, or if
+// they have to be read first. It runs with mu held for reading.
+func (f *Folder) textDigest(node NodeID) (Hash, *unread, error) {
 	info := f.tree.Get(node)
 	if info == nil || info.Kind != File {
-		return Hash{}, false, nil
+		return Hash{}, nil, nil
 	}
 	texts := map[lineage]Version{}
 	h := blake3.NewDeriveKey("sheaf 2026-01 version of texts v1")
@@ -129,46 +148,73 @@ func (f *Folder) textDigest(b *kv.Batch, node NodeID) (sum Hash, fresh bool, err
 		}
 	}
 	if len(texts) == 0 {
-		return Hash{}, false, nil
+		return Hash{}, nil, nil
 	}
 	version := h.Sum(nil)
-	key := f.key('d', node[:])
-	v, ok, err := f.home.db.Get(key)
+	v, ok, err := f.home.db.Get(f.key('d', node[:]))
 	if err != nil {
-		return Hash{}, false, storage("digest", f.grant.Name, err)
+		return Hash{}, nil, storage("digest", f.grant.Name, err)
 	}
 	if ok && len(v) == 64 && string(v[:32]) == string(version) {
-		return Hash(v[32:]), false, nil
+		return Hash(v[32:]), nil, nil
 	}
-	for l, version := range texts {
-		s, err := f.textOnce(node, l, version)
+	return Hash{}, &unread{node, version, texts}, nil
+}
+
+// readDigest digests the texts of a file, and has b keep what they come to. Nobody waits for it.
+func (f *Folder) readDigest(b *kv.Batch, u unread) (sum Hash, err error) {
+	for l, version := range u.texts {
+		s, err := f.textOnce(u.node, l, version)
+		if errors.Is(err, ErrClosed) {
+			err = fail("digest", f.grant.Name, ErrBusy, err)
+		}
 		if err != nil {
-			return Hash{}, false, err
+			return Hash{}, err
 		}
 		h := blake3.NewDeriveKey("sheaf 2026-01 digest of a text v1")
-		h.Write(node[:])
+		h.Write(u.node[:])
 		h.Write(l[:])
 		h.Write([]byte(s))
 		sum = sum.Xor(Hash(h.Sum(nil)))
 	}
-	b.Set(key, append(version, sum[:]...))
-	return sum, true, nil
+	b.Set(f.key('d', u.node[:]), append(u.version, sum[:]...))
+	return sum, nil
 }
 
-// textOnce is textAt for who will not ask again soon: the texts that are in memory stay.
-func (f *Folder) textOnce(node NodeID, l lineage, v Version) (s string, err error) {
-	f.texts.mu.Lock()
-	defer f.texts.mu.Unlock()
-	var d *text.Doc
-	if e := f.texts.docs[l]; e != nil {
-		d = e.Value.(*kept).doc
-	} else if d, err = f.loadDoc(node, l); err != nil {
-		return "", err
+// textOnce is textAt for who will not ask again soon: the texts that are in memory stay as they
+// are. A text can take seconds to read, so it is read without a lock: its version was seen under
+// one, hence its events are stored, and stored events do not change.
+func (f *Folder) textOnce(node NodeID, l lineage, v Version) (string, error) {
+	ids := textIDs(v)
+	if s, ok, err := f.texts.at(l, ids); ok || err != nil {
+		return s, f.damagedText(node, err)
 	}
-	if s, err = d.At(textIDs(v)); err != nil {
-		return "", fail("digest", f.tree.Path(node), ErrDamaged, err)
+	atLength()
+	d, err := f.loadDoc(node, l, nil)
+	if err != nil {
+		return "", storage("read", f.Path(node), err)
 	}
-	return s, nil
+	s, err := d.At(ids)
+	return s, f.damagedText(node, err)
+}
+
+func (f *Folder) damagedText(node NodeID, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fail("digest", f.Path(node), ErrDamaged, err)
+}
+
+// at returns a version of a text that is in memory; false if it is not.
+func (t *texts) at(l lineage, version []text.ID) (s string, ok bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.docs[l]
+	if e == nil {
+		return "", false, nil
+	}
+	s, err = e.Value.(*kept).doc.At(version)
+	return s, true, err
 }
 
 // deaf breaks this device on purpose: it does not hear what others do to modes.

@@ -80,6 +80,8 @@ func storage(op, path string, err error) error {
 		return fail(op, path, ErrNoSpace, err)
 	case errors.Is(err, kv.ErrInUse):
 		return fail(op, path, ErrInUse, err)
+	case errors.Is(err, kv.ErrClosed):
+		return fail(op, path, ErrClosed, err)
 	case errors.Is(err, kv.ErrDamaged), errors.Is(err, blob.ErrDamaged):
 		return fail(op, path, ErrDamaged, err)
 	case errors.Is(err, blob.ErrNotHere):

@@ -36,6 +36,14 @@ func SetStalled(d time.Duration) (restore func()) {
 	return func() { stalled = was }
 }
 
+// SetAtLength has fn run where something begins that takes long and that nobody waits for, until
+// the function that it returns is called.
+func SetAtLength(fn func()) (restore func()) {
+	was := atLength
+	atLength = fn
+	return func() { atLength = was }
+}
+
 // On returns options for a home whose database is on another disk.
 func (o Options) On(disk vfs.FS) Options {
 	o.db.FS = disk
@@ -75,10 +83,11 @@ func (l *Lie) node(path string) NodeID {
 func FalseCheckpoint(t testing.TB, f *Folder, lie func(*Lie)) (header, body []byte) {
 	l := &Lie{f: f}
 	lie(l)
-	shown, frontier, err := f.snapshot()
+	snapshot, frontier, err := f.snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
+	shown := snapshot.Encode()
 	if l.renamed[0] != "" {
 		shown = bytes.ReplaceAll(shown, []byte(l.renamed[0]), []byte(l.renamed[1]))
 	}
@@ -113,7 +122,7 @@ func Plain(t testing.TB, f *Folder) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := withTexts(context.Background(), shown, f.sizeAndText)
+	plain, err := withTexts(context.Background(), shown.Encode(), f.sizeAndText)
 	if err != nil {
 		t.Fatal(err)
 	}

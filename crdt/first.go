@@ -28,7 +28,7 @@ type first struct {
 	at       int64                 // unix ns: when it came; what came with it counts as applied then
 	lack     map[feed.ID]feed.Head // heads of the frontier that are not held yet
 	nearer   bool                  // entries of lack came since the last look
-	made     Hash                  // of what the entries came to at that very frontier; zero if they never stood there
+	made     *tree.Shown           // what the entries came to at that very frontier; nil if they never stood there
 	giveUp   *time.Timer
 }
 
@@ -152,7 +152,7 @@ func (f *Folder) reconsiderFirst() {
 	if f.first == nil {
 		return
 	}
-	f.first.made = Hash{}
+	f.first.made = nil
 	lack, ok := f.lacking(f.first.frontier)
 	if f.first.lack = lack; !ok {
 		f.endFirst()
@@ -249,7 +249,7 @@ func (v *first) arrived(f *Folder, h feed.Head) {
 	}
 	delete(v.lack, h.Feed)
 	if len(v.lack) == 0 && len(f.frontier) == len(v.frontier) && f.frontier.Hash() == v.frontier.Hash() {
-		v.made = blake3.Sum256(f.tree.EncodeShown())
+		v.made = f.tree.Shown()
 	}
 }
 
@@ -307,14 +307,15 @@ func (f *Folder) compareFirst(v *first) (string, error) {
 	f.mu.RLock()
 	made := v.made
 	f.mu.RUnlock()
-	if made.IsZero() {
+	if made == nil {
 		p, err := f.past(func(d *dated) bool { return v.frontier.Covers(d.Feed, d.Seq) })
 		if err != nil {
 			return "", err
 		}
-		made = blake3.Sum256(p.tree.EncodeShown())
+		made = p.tree.Shown()
 	}
-	if made != v.shown {
+	atLength()
+	if blake3.Sum256(made.Encode()) != v.shown {
 		return "the entries make another tree", nil
 	}
 	for node, size := range v.sizes {

@@ -20,10 +20,11 @@ type Folder struct {
 	// mu guards what follows; it is held while something changes.
 	mu       sync.RWMutex
 	tree     *tree.Tree
-	frontier feed.Frontier         // the entries held
-	latest   map[feed.ID]latest    // of every feed the entry that is the latest in time
-	forked   map[feed.ID]struct{}  // feeds of which two entries of one number are held
-	order    uint64                // of the newest entry
+	frontier feed.Frontier        // the entries held
+	latest   map[feed.ID]latest   // of every feed the entry that is the latest in time
+	forked   map[feed.ID]struct{} // feeds of which two entries of one number are held
+	order    uint64               // of the newest entry
+	heldHash heldHash
 	members  map[Device]member     // who was admitted, by entries held
 	waiting  map[EventID][]waiting // operations for which a parent is missing
 	own      ownFeed
@@ -89,7 +90,7 @@ func (f *Folder) load() error {
 	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) || f.expired[h] && !here(h) })
 	f.tree.SetDevices(f.deviceName)
 	f.frontier, f.latest, f.forked = feed.Frontier{}, map[feed.ID]latest{}, map[feed.ID]struct{}{}
-	f.order, f.broken, f.pending = 0, nil, nil
+	f.order, f.heldHash, f.broken, f.pending = 0, heldHash{}, nil, nil
 	f.began = now()
 	f.members = map[Device]member{f.grant.Creator: {}}
 	f.waiting = map[EventID][]waiting{}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/feed"
 )
 
 // rollBack returns a function that sets the device's database back to what it is now. The key
@@ -119,4 +120,45 @@ func TestCheckpointAfterFork(t *testing.T) {
 	if header, _, err := c.f.MakeCheckpoint(context.Background()); header != nil || err != nil {
 		t.Errorf("a checkpoint of a forked feed is made, %v", err)
 	}
+}
+
+// Devices with the same heads that hold different branches of a feed have not diverged.
+func TestDigestAfterFork(t *testing.T) {
+	a, b := pair(t)
+	c := newDevice(t, "cleo")
+	a.invite(c)
+	sync(t, a, b, c)
+	back := b.rollBack()
+	for _, name := range []string{"x", "y", "z"} { // an entry each
+		b.create(name, "1\n")
+		b.seal()
+	}
+	b.send(a)
+	back()
+	b.create("hidden", "1\n")
+	b.sent[c] = 0
+	b.send(c)
+	a.sent[c] = 0
+	a.send(c)
+	if fa, fc := frontier(t, a), frontier(t, c); fa.Hash() != fc.Hash() {
+		t.Fatal("the heads tell what is held")
+	}
+	da, dc := a.digest(), c.digest()
+	if da.Frontier == dc.Frontier || da.Sum == dc.Sum {
+		t.Errorf("digests %v and %v of different entries", da, dc)
+	}
+	c.sent[a] = 0
+	sync(t, a, c)
+	if da, dc = a.digest(), c.digest(); da != dc {
+		t.Errorf("digests %v and %v of the same entries", da, dc)
+	}
+}
+
+func frontier(t *testing.T, d *device) feed.Frontier {
+	t.Helper()
+	fr, err := d.f.Frontier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fr
 }

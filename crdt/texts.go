@@ -147,9 +147,9 @@ func (f *Folder) withDoc(node NodeID, l lineage, fn func(*text.Doc) error) error
 	defer f.texts.mu.Unlock()
 	e := f.texts.docs[l]
 	if e == nil {
-		d, err := f.loadDoc(node, l)
+		d, err := f.loadDoc(node, l, f.unstored.events[l])
 		if err != nil {
-			return err
+			return storage("read", f.tree.Path(node), err)
 		}
 		e = f.texts.used.PushFront(&kept{lineage: l, doc: d})
 		f.texts.docs[l] = e
@@ -158,7 +158,8 @@ func (f *Folder) withDoc(node NodeID, l lineage, fn func(*text.Doc) error) error
 	return fn(e.Value.(*kept).doc)
 }
 
-func (f *Folder) loadDoc(node NodeID, l lineage) (*text.Doc, error) {
+// loadDoc reads a text from the database, and more events of it that are not there yet.
+func (f *Folder) loadDoc(node NodeID, l lineage, unstored []text.Event) (*text.Doc, error) {
 	d := text.NewDoc(l)
 	var late []text.Event
 	err := f.home.db.Scan(f.key('t', node[:]), func(_, v []byte) error {
@@ -175,7 +176,7 @@ func (f *Folder) loadDoc(node NodeID, l lineage) (*text.Doc, error) {
 		}
 		return err
 	})
-	late = append(late, f.unstored.events[l]...)
+	late = append(late, unstored...)
 	// Events that had to wait for a parent may be stored before it.
 	for n := -1; err == nil && len(late) > 0 && n != len(late); {
 		n = len(late)
@@ -187,7 +188,7 @@ func (f *Folder) loadDoc(node NodeID, l lineage) (*text.Doc, error) {
 		}
 		late = rest
 	}
-	return d, storage("read", f.tree.Path(node), err)
+	return d, err
 }
 
 // textAt returns a text at a version of one lineage.

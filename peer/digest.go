@@ -149,8 +149,20 @@ func (s *session) takeDigest(m *wire.Digest) error {
 func (n *Node) judge(f *shared, dev crdt.Device) {
 	f.mu.Lock()
 	mine, theirs := f.rest.digest, f.rest.told[dev]
-	if mine.Version == 0 || mine.Version != theirs.Version || mine.Frontier != theirs.Frontier {
+	if mine.Version == 0 || mine.Version != theirs.Version {
 		f.mu.Unlock()
+		return
+	}
+	if mine.Frontier != theirs.Frontier {
+		f.mu.Unlock()
+		if f.Forks() > 0 {
+			// Where a feed was forked, equal heads do not say that nothing is missing.
+			f.each(func(s *session) {
+				if s.link.device == dev && s.comparable() {
+					s.suspect(dev)
+				}
+			})
+		}
 		return
 	}
 	_, was := f.rest.diverged[dev]
@@ -164,8 +176,7 @@ func (n *Node) judge(f *shared, dev crdt.Device) {
 	f.mu.Unlock()
 	switch {
 	case is && !was:
-		// Where a feed was forked, equal heads do not say that nothing is missing.
-		f.each(func(s *session) { s.suspect(dev) })
+		f.each(func(s *session) { s.suspect(dev) }) // before a person looks for the fault
 		n.log.Error("a device has the same entries and another state of the folder", "folder", f.Name(), "device", dev,
 			"frontier", mine.Frontier, "ours", mine.Sum, "theirs", theirs.Sum, "version", mine.Version)
 	case was && !is:
