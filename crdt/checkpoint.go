@@ -37,14 +37,15 @@ const (
 	// taken from anybody. The others come with the entries.
 	carriedText  = 64 << 10
 	carriedTexts = 8 << 20
-	// makeTexts is for how long texts are read for one; later only sizes go along that are known.
-	makeTexts = 2 * time.Second
 
 	// worthNodes and worthEntries are how much there must be for a checkpoint to be worth
 	// making: less is replayed before anybody can look.
 	worthNodes   = 2000
 	worthEntries = 2000
 )
+
+// makeTexts is for how long texts are read for one; later only sizes go along that are known.
+var makeTexts = 2 * time.Second
 
 // Errors of ParseCheckpoint and Show.
 var (

@@ -44,6 +44,14 @@ func SetAtLength(fn func()) (restore func()) {
 	return func() { atLength = was }
 }
 
+// SetMakeTexts says for how long texts are read for a checkpoint, until the function that it
+// returns is called.
+func SetMakeTexts(d time.Duration) (restore func()) {
+	was := makeTexts
+	makeTexts = d
+	return func() { makeTexts = was }
+}
+
 // On returns options for a home whose database is on another disk.
 func (o Options) On(disk vfs.FS) Options {
 	o.db.FS = disk

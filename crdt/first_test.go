@@ -16,6 +16,7 @@ import (
 // but its admission and what came with that.
 func newcomer(t testing.TB) (old, fresh *device, entries []*feed.Entry) {
 	t.Helper()
+	t.Cleanup(crdt.SetMakeTexts(time.Hour)) // on a busy machine, too
 	old, fresh = newDevice(t, "anna"), newDevice(t, "bert")
 	f, err := old.home.CreateFolder("notes")
 	if err != nil {
