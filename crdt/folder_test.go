@@ -11,6 +11,7 @@ import (
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/blob"
+	"github.com/sheaf-fs/sheaf/crdt/crdttest"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 )
 
@@ -69,17 +70,7 @@ func pair(t testing.TB) (a, b *device) {
 
 func (d *device) invite(o *device) {
 	d.t.Helper()
-	secret, err := d.f.Invite()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	g, err := d.f.Redeem(secret, o.home.Device(), o.home.DeviceName())
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	if o.f, err = o.home.JoinFolder(g); err != nil {
-		d.t.Fatal(err)
-	}
+	o.f = crdttest.Share(d.t, d.f, o.home)
 }
 
 // send gives o what it lacks of d's entries, and the objects.

@@ -25,7 +25,7 @@ func smallDisk(t *testing.T, size string) (d *device, free func() uint64) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	d = &device{t: t, home: h, sent: map[*device]uint64{}}
+	d = &device{t: t, home: h}
 	if d.f, err = h.CreateFolder("notes"); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/crdttest"
 )
 
 // device is a home with a folder, mounted or not.
@@ -21,7 +22,7 @@ type device struct {
 	f     *crdt.Folder
 	s     *Server
 	point string
-	sent  map[*device]uint64
+	sent  crdttest.Sent
 	watch func(point string) Watcher
 }
 
@@ -32,7 +33,7 @@ func newDevice(t testing.TB, name string) *device {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	return &device{t: t, home: h, sent: map[*device]uint64{}}
+	return &device{t: t, home: h}
 }
 
 // mounted returns a device with a mounted folder.
@@ -52,17 +53,7 @@ func mounted(t testing.TB) *device {
 func pair(t testing.TB) (here, far *device) {
 	t.Helper()
 	here, far = mounted(t), newDevice(t, "far")
-	secret, err := here.f.Invite()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := here.f.Redeem(secret, far.home.Device(), "far")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if far.f, err = far.home.JoinFolder(g); err != nil {
-		t.Fatal(err)
-	}
+	far.f = crdttest.Share(t, here.f, far.home)
 	exchange(t, here, far)
 	return here, far
 }
@@ -107,31 +98,10 @@ func (d *device) unmount() {
 // send gives o what it lacks of d's entries, and objects.
 func (d *device) send(o *device) {
 	d.t.Helper()
-	for {
-		ls, err := d.f.Since(d.sent[o], 100)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		if len(ls) == 0 {
-			break
-		}
-		if _, err := o.f.Receive(collect(ls, func(l crdt.Local) *entry { return l.Entry })); err != nil {
-			d.t.Fatal(err)
-		}
-		d.sent[o] = ls[len(ls)-1].Order
-	}
-	for _, w := range o.f.Wanted() {
-		src, err := d.home.Objects().Open([32]byte(w.Hash))
-		if err != nil {
-			continue
-		}
-		if _, _, err := o.home.Objects().Put(src); err != nil {
-			d.t.Fatal(err)
-		}
-		src.Close()
-		o.f.ObjectArrived(w.Hash)
-	}
+	d.sent.Send(d.t, d.end(), o.end())
 }
+
+func (d *device) end() crdttest.End { return crdttest.End{Home: d.home, Folder: d.f} }
 
 func collect[A, B any](in []A, f func(A) B) (out []B) {
 	for _, a := range in {

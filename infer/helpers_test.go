@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
-	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/crdttest"
 	"github.com/sheaf-fs/sheaf/infer/engine"
 	"github.com/sheaf-fs/sheaf/infer/engine/enginetest"
 )
@@ -34,8 +34,7 @@ type device struct {
 	mu  sync.Mutex
 	ctx context.Context // of the latest answer
 
-	sending sync.Mutex
-	sent    map[*device]uint64
+	sent crdttest.Sent
 }
 
 func newDevice(t testing.TB, name string) *device {
@@ -44,7 +43,7 @@ func newDevice(t testing.TB, name string) *device {
 	if err != nil {
 		dir = t.TempDir()
 	}
-	d := &device{t: t, name: name, dir: filepath.Join(dir, "home"), engine: &enginetest.Engine{}, sent: map[*device]uint64{}}
+	d := &device{t: t, name: name, dir: filepath.Join(dir, "home"), engine: &enginetest.Engine{}}
 	if d.home, err = crdt.Init(d.dir, crdt.Options{DeviceName: name}); err != nil {
 		t.Fatal(err)
 	}
@@ -64,17 +63,7 @@ func pair(t testing.TB) (a, b *device) {
 	if a.f, err = a.home.CreateFolder("notes"); err != nil {
 		t.Fatal(err)
 	}
-	secret, err := a.f.Invite()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := a.f.Redeem(secret, b.home.Device(), "bert")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.f, err = b.home.JoinFolder(g); err != nil {
-		t.Fatal(err)
-	}
+	b.f = crdttest.Share(t, a.f, b.home)
 	swap(a, b)
 	a.start()
 	b.start()
@@ -150,29 +139,13 @@ func (d *device) reopen() {
 	d.start()
 }
 
-// send hands what d has to o.
+// send gives o what it lacks of d's entries, and objects.
 func (d *device) send(o *device) {
 	d.t.Helper()
-	d.sending.Lock()
-	defer d.sending.Unlock()
-	for {
-		ls, err := d.f.Since(d.sent[o], 100)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		if len(ls) == 0 {
-			return
-		}
-		es := make([]*feed.Entry, len(ls))
-		for i, l := range ls {
-			es[i] = l.Entry
-			d.sent[o] = l.Order
-		}
-		if _, err := o.f.Receive(es); err != nil {
-			d.t.Fatal(err)
-		}
-	}
+	d.sent.Send(d.t, d.end(), o.end())
 }
+
+func (d *device) end() crdttest.End { return crdttest.End{Home: d.home, Folder: d.f} }
 
 func swap(a, b *device) {
 	for range 2 {

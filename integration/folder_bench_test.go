@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/crdttest"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
@@ -437,18 +438,7 @@ func receive(b *testing.B, f *crdt.Folder, n int) (took, busy time.Duration) {
 		b.Fatal(err)
 	}
 	defer h.Close()
-	secret, err := f.Invite()
-	if err != nil {
-		b.Fatal(err)
-	}
-	g, err := f.Redeem(secret, h.Device(), h.DeviceName())
-	if err != nil {
-		b.Fatal(err)
-	}
-	to, err := h.JoinFolder(g)
-	if err != nil {
-		b.Fatal(err)
-	}
+	to := crdttest.Share(b, f, h)
 	var es []*feed.Entry
 	for _, l := range since(b, f, 0) {
 		es = append(es, l.Entry)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/crdttest"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/peer/wire"
 )
@@ -75,18 +76,7 @@ func member(t *testing.T, a *place, f *crdt.Folder) (*rogue, *crdt.Home, *crdt.F
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	secret, err := f.Invite()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := f.Redeem(secret, h.Device(), "rogue")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine, err := h.JoinFolder(g)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mine := crdttest.Share(t, f, h)
 	entries, err := f.Since(0, 1000)
 	if err != nil {
 		t.Fatal(err)

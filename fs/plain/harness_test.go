@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
-	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/crdttest"
 )
 
 // device is a home with a folder and a directory in step with it.
@@ -23,7 +23,7 @@ type device struct {
 	f    *crdt.Folder
 	root string
 	dir  *Dir
-	sent map[*device]uint64
+	sent crdttest.Sent
 }
 
 func newDevice(t testing.TB, name string) *device {
@@ -33,7 +33,7 @@ func newDevice(t testing.TB, name string) *device {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	return &device{t: t, home: h, root: t.TempDir(), sent: map[*device]uint64{}}
+	return &device{t: t, home: h, root: t.TempDir()}
 }
 
 // pair returns two devices with one folder, both attached.
@@ -44,17 +44,7 @@ func pair(t testing.TB) (a, b *device) {
 	if a.f, err = a.home.CreateFolder("notes"); err != nil {
 		t.Fatal(err)
 	}
-	secret, err := a.f.Invite()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := a.f.Redeem(secret, b.home.Device(), "b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.f, err = b.home.JoinFolder(g); err != nil {
-		t.Fatal(err)
-	}
+	b.f = crdttest.Share(t, a.f, b.home)
 	a.send(b)
 	a.attach()
 	b.attach()
@@ -89,33 +79,10 @@ func (d *device) detach() {
 // send gives o what it lacks of d's entries, and objects.
 func (d *device) send(o *device) {
 	d.t.Helper()
-	for {
-		ls, err := d.f.Since(d.sent[o], 100)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		if len(ls) == 0 {
-			break
-		}
-		for _, l := range ls {
-			if _, err := o.f.Receive([]*feed.Entry{l.Entry}); err != nil {
-				d.t.Fatal(err)
-			}
-			d.sent[o] = l.Order
-		}
-	}
-	for _, w := range o.f.Wanted() {
-		src, err := d.home.Objects().Open(hash(&w))
-		if err != nil {
-			continue
-		}
-		if _, _, err := o.home.Objects().Put(src); err != nil {
-			d.t.Fatal(err)
-		}
-		src.Close()
-		o.f.ObjectArrived(w.Hash)
-	}
+	d.sent.Send(d.t, d.end(), o.end())
 }
+
+func (d *device) end() crdttest.End { return crdttest.End{Home: d.home, Folder: d.f} }
 
 func (d *device) flush() {
 	d.t.Helper()
