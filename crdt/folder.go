@@ -210,12 +210,19 @@ func (f *Folder) Home() *Home { return f.home }
 // goroutine. The caller ends it with the function that it gets.
 func (f *Folder) Subscribe(fn func(Notice)) (cancel func()) { return f.subscribe(fn) }
 
-// deviceName names a device to people. It runs under mu.
+// deviceName names a device to people; one of several that have a name gets its short id
+// along. It runs under mu.
 func (f *Folder) deviceName(d Device) string {
-	if m := f.members[d]; m.name != "" {
-		return m.name
+	name := f.members[d].name
+	if name == "" {
+		return d.Short()
 	}
-	return d.Short()
+	for o, m := range f.members {
+		if o != d && m.name == name {
+			return name + " (" + d.Short() + ")"
+		}
+	}
+	return name
 }
 
 // close seals what is pending and stops the notices.

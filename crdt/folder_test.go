@@ -549,3 +549,30 @@ func TestTickets(t *testing.T) {
 		t.Error("membership is not what was redeemed")
 	}
 }
+
+// Two machines of one name are told apart wherever people read who.
+func TestDevicesOfOneName(t *testing.T) {
+	a, b := newDevice(t, "debian"), newDevice(t, "debian")
+	var err error
+	if a.f, err = a.home.CreateFolder("notes"); err != nil {
+		t.Fatal(err)
+	}
+	a.create("f", "one\n")
+	if who := a.f.Status().Devices[0].Name; who != "debian" {
+		t.Errorf("alone it is called %q", who)
+	}
+	a.invite(b)
+	sync(t, a, b)
+	revisions, err := b.f.History("f", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, got := "debian ("+a.home.Device().Short()+")", revisions[0].DeviceName; got != want {
+		t.Errorf("the maker is called %q, want %q", got, want)
+	}
+	for _, d := range b.f.Status().Devices {
+		if want := "debian (" + d.Device.Short() + ")"; d.Name != want {
+			t.Errorf("status calls a device %q, want %q", d.Name, want)
+		}
+	}
+}

@@ -10,11 +10,7 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sheaf-fs/sheaf/crdt/feed"
 )
-
-type entry = feed.Entry
 
 func TestBasics(t *testing.T) {
 	d := mounted(t)
