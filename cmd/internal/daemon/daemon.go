@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	d := &daemon{o: o, log: log, stop: stop,
 		mounts: map[crdt.FolderID]*mounted{}, errs: map[crdt.FolderID]*control.Error{}}
 
-	rest := workHard()
+	rest := sync.OnceFunc(workHard())
 	defer rest()
 	d.home, err = openHome(o, crdt.Options{DeviceName: o.Device, Logger: log})
 	if err != nil {
@@ -87,6 +87,7 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 		d.mountAll()
 	}
 	defer d.unmountAll()
+	rest()
 	go keepSmall(ctx) // ends with it
 	defer endAsks()   // while what it says in the files is still seen there, and sent
 

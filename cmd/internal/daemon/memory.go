@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"time"
 )
 
@@ -14,22 +15,59 @@ const (
 
 	hardPercent = 70 // while somebody waits for much to be done
 
+	// spare is how many bytes of garbage may always pile up. With gcPercent alone the daemon
+	// of a small folder would collect every few thousand requests, on a processor that the
+	// program which makes them wants too.
+	spare = 16 << 20
+
 	trimEvery = 5 * time.Second
 	quiet     = 4 << 20  // bytes allocated between two looks by a daemon that rests
 	worth     = 16 << 20 // bytes allocated since the last time that are worth a collection
 )
 
+// garbage is what the runtime is told of collecting, one for the process as that is.
+var garbage collecting
+
+type collecting struct {
+	mu   sync.Mutex
+	hard int // how many wait for much to be done
+	told int // percent
+}
+
+// adjust tells the runtime how much garbage may pile up from now on; n more wait for much
+// to be done.
+func (c *collecting) adjust(n int) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hard += n
+	// What changes by little is not worth stopping the world for.
+	if p := percent(live[0].Value.Uint64(), c.hard > 0); p*10 < c.told*9 || p*9 > c.told*10 {
+		debug.SetGCPercent(p)
+		c.told = p
+	}
+}
+
+// percent is how much garbage may pile up beside live bytes, in percent of them.
+func percent(live uint64, hard bool) int {
+	least := gcPercent
+	if hard {
+		least = hardPercent
+	}
+	return max(least, int(100*spare/max(live, spare/10)))
+}
+
 // workHard lets more garbage pile up, until the function that it returns is called: opening a
 // folder and importing one make much of it, and somebody waits.
 func workHard() (done func()) {
-	debug.SetGCPercent(hardPercent)
-	return func() { debug.SetGCPercent(gcPercent) }
+	garbage.adjust(1)
+	return func() { garbage.adjust(-1) }
 }
 
 // keepSmall gives memory back to the system whenever the daemon rests after it was busy:
 // opening a folder and importing one leave far more behind than they keep. It ends with ctx.
 func keepSmall(ctx context.Context) {
-	debug.SetGCPercent(gcPercent)
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
 	allocs := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
@@ -47,5 +85,6 @@ func keepSmall(ctx context.Context) {
 			trimmed = now
 		}
 		last = now
+		garbage.adjust(0)
 	}
 }
