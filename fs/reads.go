@@ -29,7 +29,8 @@ type readTable struct {
 	mu    sync.Mutex
 	nodes map[crdt.NodeID][]reading // oldest first
 	count int
-	sweep int // the count at which dead processes are looked for
+	sweep int                  // the count at which dead processes are looked for
+	ended map[process]struct{} // some that are known to have ended, which stays so
 
 	editors editorsSeen
 }
@@ -38,10 +39,11 @@ const (
 	readsPerNode = 32
 	afterlife    = 10 * time.Minute // how long the reads of an ended process count
 	firstSweep   = 4096
+	endedAtMost  = 1024
 )
 
 func newReadTable() *readTable {
-	return &readTable{nodes: map[crdt.NodeID][]reading{}, sweep: firstSweep}
+	return &readTable{nodes: map[crdt.NodeID][]reading{}, sweep: firstSweep, ended: map[process]struct{}{}}
 }
 
 // read records that a process was given a version.
@@ -76,7 +78,7 @@ func (t *readTable) add(node crdt.NodeID, r reading) {
 	})
 	list = append(list, r)
 	if len(list) > readsPerNode {
-		list = dropOldest(list)
+		list = t.dropOldest(list)
 	}
 	t.nodes[node] = list
 	t.count += len(list) - before
@@ -86,13 +88,29 @@ func (t *readTable) add(node crdt.NodeID, r reading) {
 }
 
 // dropOldest takes out the oldest reading of an ended process, else the oldest.
-func dropOldest(list []reading) []reading {
+func (t *readTable) dropOldest(list []reading) []reading {
 	for i, r := range list[:len(list)-1] {
-		if !r.alive() {
+		if !t.alive(r.process) {
 			return slices.Delete(list, i, i+1)
 		}
 	}
 	return slices.Delete(list, 0, 1)
+}
+
+// alive tells whether a process runs. It looks only once at one that has ended: who searches
+// a tree leaves a reading with every file.
+func (t *readTable) alive(p process) bool {
+	if _, ok := t.ended[p]; ok {
+		return false
+	}
+	if p.alive() {
+		return true
+	}
+	if len(t.ended) >= endedAtMost {
+		clear(t.ended)
+	}
+	t.ended[p] = struct{}{}
+	return false
 }
 
 func (t *readTable) sweepLocked(now time.Time) {

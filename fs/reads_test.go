@@ -50,6 +50,33 @@ func TestReadTable(t *testing.T) {
 	}
 }
 
+// TestReadTableKeepsTheLiving: a file that many programs read is remembered of those that
+// still run, and each that has ended is looked for once.
+func TestReadTableKeepsTheLiving(t *testing.T) {
+	tab, node, now := newReadTable(), crdt.NodeID{1}, time.Now()
+	st, _ := readStat(os.Getpid())
+	me := &caller{process: process{os.Getpid(), st.start}}
+	tab.read(me, node, version(0), now)
+	for i := range 4 * readsPerNode {
+		tab.read(&caller{process: process{1<<30 + i, 1}}, node, version(1), now)
+	}
+	if got := versions(tab.of(me.process, node)); got != "a" {
+		t.Errorf("of a process that runs: %q", got)
+	}
+	if n := len(tab.served(node)); n != readsPerNode {
+		t.Errorf("%d readings are kept", n)
+	}
+	if want := 3*readsPerNode + 1; len(tab.ended) != want {
+		t.Errorf("%d ended processes are known, want %d", len(tab.ended), want)
+	}
+	for i := range 2 * endedAtMost {
+		tab.alive(process{1<<30 + i, 2})
+	}
+	if len(tab.ended) > endedAtMost {
+		t.Errorf("%d ended processes are known", len(tab.ended))
+	}
+}
+
 // TestReadTableForgets: ended processes are forgotten after a while, living
 // ones never.
 func TestReadTableForgets(t *testing.T) {
