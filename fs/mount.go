@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,6 +156,9 @@ func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, erro
 		return nil, mountError(point, err)
 	}
 	s.dev = deviceAt(point)
+	if err := readAhead(s.dev); err != nil {
+		fs.log.Debug("read-ahead of the mount", "err", err)
+	}
 	return s, nil
 }
 
@@ -214,8 +218,8 @@ func mountOptions(f *crdt.Folder, o Options) *fuse.MountOptions {
 		Name: "sheaf", FsName: "sheaf",
 		Options:           []string{"default_permissions", "nosuid", "nodev"},
 		DirectMountStrict: os.Geteuid() == 0, // else fusermount3
-		MaxWrite:          1 << 20,
-		MaxReadAhead:      1 << 20,
+		MaxWrite:          ahead,
+		MaxReadAhead:      ahead,
 		MaxBackground:     64,
 		DisableSplice:     true, // pipes are smaller than our requests
 		Debug:             o.Debug,
@@ -224,6 +228,18 @@ func mountOptions(f *crdt.Folder, o Options) *fuse.MountOptions {
 		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_READDIRPLUS_AUTO,
 	}
 	return m
+}
+
+// ahead is how many bytes the kernel reads ahead, and at most asks for or hands over at once.
+const ahead = 1 << 20
+
+// readAhead sets how far the kernel reads ahead in a mount, which it bounds to 128 KiB
+// whatever is agreed on when mounting. Only root may; others go on with that.
+func readAhead(dev string) error {
+	if dev == "" {
+		return nil // unmounted by others already
+	}
+	return os.WriteFile("/sys/class/bdi/"+dev+"/read_ahead_kb", strconv.AppendInt(nil, ahead>>10, 10), 0)
 }
 
 // checkPoint makes sure that nothing is hidden by the mount.
