@@ -34,6 +34,14 @@ func (f *Folder) Get(node NodeID) (Info, error) {
 	return f.infoOf(n, n.Shown)
 }
 
+// Shows tells whether a file is shown in the tree with this one version, at the cost of a
+// look: false may also mean that only Get can tell.
+func (f *Folder) Shows(node NodeID, v Version) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.seen().Shows(node, v)
+}
+
 // GetAt is Get for a version that is shown beside the one under the name.
 func (f *Folder) GetAt(node NodeID, beside Version) (Info, error) {
 	f.mu.RLock()

@@ -269,7 +269,7 @@ func (fs *filesystem) flip(in *inode) bool {
 	info, err := fs.folder.Get(in.node)
 	if in.object.Object == nil && !info.MtimeSet && !fault.On("fs-tell-always") && same(c, crdt.NewContent{Text: in.text}) {
 		in.version, in.stale, in.heldSince = c.Version, false, time.Time{}
-		in.dated = &shown{c.Version, int64(len(c.Text)), in.mtime}
+		in.dated = &shown{c.Version, int64(len(c.Text)), in.mtime, true}
 		return false
 	}
 	before := in.version
@@ -316,7 +316,7 @@ func (in *inode) date(info crdt.Info) {
 	if info.MtimeSet || fault.On("fs-date-arrival") {
 		return
 	}
-	in.dated = &shown{slices.Clone(info.Version), info.Size, time.Now()}
+	in.dated = &shown{slices.Clone(info.Version), info.Size, time.Now(), info.Object == nil}
 	if in.loaded {
 		in.mtime = in.dated.mtime
 	}
@@ -461,6 +461,7 @@ type shown struct {
 	version crdt.Version
 	size    int64
 	mtime   time.Time
+	text    bool // not an object
 }
 
 var _ fuse.RawFileSystem = (*filesystem)(nil)

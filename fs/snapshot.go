@@ -3,6 +3,8 @@ package fs
 import (
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
+
 	"github.com/sheaf-fs/sheaf/crdt"
 )
 
@@ -31,6 +33,28 @@ const unknown = -1
 // what is shown is known (know).
 func (in *inode) changing(now time.Time) bool {
 	return in.stale || in.flipping || in.mixed || now.Sub(in.flipped) < hot || in.told != unknown && in.told != in.size()
+}
+
+// Read implements fuse.RawFileSystem.
+func (fs *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	if toLocal(&in.InHeader) {
+		return fs.local.Read(cancel, in, buf)
+	}
+	h := fs.handle(in.Fh)
+	if h == nil {
+		return nil, fuse.EBADF
+	}
+	n := h.in
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := fs.load(n); err != nil {
+		return nil, status(err)
+	}
+	got, err := fs.readShown(h, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
+	if err != nil && got == 0 {
+		return nil, status(err)
+	}
+	return fuse.ReadResultData(buf[:got]), fuse.OK
 }
 
 // readShown reads for a handle that reads past the page cache: its snapshot if it has

@@ -100,12 +100,15 @@ func (fs *filesystem) know(in *inode) error {
 	if in.loaded || !in.bound || in.alt != nil {
 		return fs.load(in)
 	}
+	if in.cached && in.shownLast.text && fs.folder.Shows(in.node, in.shownLast.version) {
+		return nil
+	}
 	info, err := fs.folder.Get(in.node)
 	if err != nil || info.Object != nil || in.cached && !info.Version.Equal(in.shownLast.version) {
 		return fs.load(in)
 	}
 	if !in.cached {
-		in.shownLast, in.cached = &shown{slices.Clone(info.Version), info.Size, in.timeOf(info.Version, info.Mtime)}, true
+		in.shownLast, in.cached = &shown{slices.Clone(info.Version), info.Size, in.timeOf(info.Version, info.Mtime), true}, true
 	}
 	return nil
 }
@@ -145,7 +148,7 @@ func (in *inode) unload() {
 		if in.object.Object != nil {
 			size = in.object.Size
 		}
-		in.shownLast, in.cached = &shown{in.version, size, in.mtime}, true
+		in.shownLast, in.cached = &shown{in.version, size, in.mtime, in.object.Object == nil}, true
 	}
 	if in.object.fd >= 0 {
 		syscall.Close(in.object.fd)

@@ -121,6 +121,17 @@ func (t *Tree) Get(id NodeID) *Info {
 	return i
 }
 
+// Shows reports whether a file is visible and has this one version, without making anything:
+// false may also mean that only Get can tell.
+func (t *Tree) Shows(id NodeID, v Version) bool {
+	n := t.nodes.get(id)
+	if n == nil || !n.shown || n.kind != File || len(v) != 1 {
+		return false
+	}
+	visible := n.file.visible()
+	return len(visible) == 1 && visible[0].id == v[0]
+}
+
 func (g *graph) describe(i *Info) {
 	i.Mtime = g.created
 	main := g.main()

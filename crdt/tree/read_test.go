@@ -54,6 +54,33 @@ func TestVersionsOfAFile(t *testing.T) {
 	}
 }
 
+func TestShows(t *testing.T) {
+	a, b := newAuthor(1), newAuthor(2)
+	f, dir := a.create(Root, "f", "0"), a.mkdir(Root, "d")
+	base := a.tree.Get(f).Version
+	exchange(a, b)
+	shows := func(when string, node NodeID, v Version, want bool) {
+		t.Helper()
+		if got := a.tree.Shows(node, v); got != want {
+			t.Errorf("%s: %v", when, got)
+		}
+	}
+	shows("the only version", f, base, true)
+	shows("no version", f, nil, false)
+	shows("a directory", dir, a.tree.Get(dir).Version, false)
+	shows("an unknown node", NodeID{9}, base, false)
+	va, vb := NewVersion(a.save(f, "a")), NewVersion(b.save(f, "b"))
+	shows("the one before", f, base, false)
+	shows("the next", f, va, true)
+	exchange(a, b)
+	shows("one of two that met", f, va, false)
+	merged := NewVersion(a.save(f, "ab"))
+	shows("one above both", f, merged, true)
+	shows("one below it", f, vb, false)
+	a.remove(f)
+	shows("removed", f, merged, false)
+}
+
 // A stamp that lies about its place does not put an event before its parents.
 func TestHistoryIsCausal(t *testing.T) {
 	a := newAuthor(1)
