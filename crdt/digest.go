@@ -17,7 +17,7 @@ import (
 // DigestVersion says what a Digest covers and how it is made. Digests of different versions
 // say nothing of each other; it changes with everything that may change one, the rules of
 // merging included.
-const DigestVersion = 2
+const DigestVersion = 3
 
 // Digest is what a folder's entries have made of it, in 32 bytes: where every node is, its
 // attributes and versions, the text that each version has, and who is a member. Devices with the

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"sort"
-	"strings"
 )
 
 // maxSides is the number of heads up to which the echoes of a version are found.
@@ -12,10 +11,13 @@ const maxSides = 4
 
 // An echo is text that one side of a merge says again. Where events that do not know of each other meet, as the parents
 // of one event or as the heads of a text, what they show is compared between the characters that both show. Where they
-// show the same there, and each inserted all of it after they had parted, it stands once: of every character the one that
-// comes later in Automerge's order is deleted, by one more change of the event that was made on them. So what both sides
-// did on different versions, or in other steps, is one, as in git. Only the last text of each side counts: a side that goes
-// on by itself is compared anew. What has a nonce, and what a third side deleted, has no echo.
+// show the same there, it stands once: of every character that each inserted after they had parted, the one that comes
+// later in Automerge's order is deleted, by one more change of the event that was made on them. So what both sides did on
+// different versions, or in other steps, is one, as in git. Only the last text of each side counts: a side that goes on by
+// itself is compared anew. What has a nonce, and what a third side deleted, has no echo.
+//
+// One side may have kept what the other took out and typed again: then the typed one stays in any case, the other being
+// deleted already. Nothing is deleted where what stays would not be the text, in its order.
 //
 // That what stays comes earlier, character by character, is what makes it stay: whatever pairs of sides are compared, now
 // and by whom else, the first of all that say the same is no echo.
@@ -81,10 +83,10 @@ type meeting struct {
 	*sequence
 	nodes  []node
 	heads  [2][]int32
-	events [2][]int32         // that only one side holds; may be left out, and is found where it is asked for
+	events [2][]int32         // that only one side holds; may be left out
 	sides  [2]int             // their slots
 	all    int                // the slot of the merge, -1 if there is no third side
-	hunks  map[int32]*inserts // of the events, by change
+	hunks  map[int32]*inserts // that were looked into, by change
 	echoes []echo
 	kept   []int32
 }
@@ -132,9 +134,7 @@ func (m *meeting) gaps(events []int32, in func(*span) bool) {
 			if at.compare(done) < 0 || !in(&l.spans[i]) {
 				continue
 			}
-			if done = m.gap(m.start(at)); done == at { // both show this one: it ends a gap and starts another
-				done = m.gap(place{leaf: li, i: i + 1})
-			}
+			done = m.gap(m.start(at))
 		}
 	}
 }
@@ -212,18 +212,19 @@ func (m *meeting) start(p place) place {
 
 // gap looks at the gap that starts at a place and tells where it ends.
 func (m *meeting) gap(start place) (end place) {
-	var n [2]int // code points that each side shows
-	whole := true
+	var n, typed [2]int // code points that each side shows, and those of them that only it has seen
 	for end = start; m.inGap(&end); end.i++ {
 		x := m.at(end)
 		for side, s := range m.sides {
 			if m.visible(s, x) {
 				n[side] += x.n
-				whole = whole && m.new(side, x)
+				if m.new(side, x) {
+					typed[side] += x.n
+				}
 			}
 		}
 	}
-	if !whole || n[0] == 0 || n[0] != n[1] {
+	if n[0] != n[1] || typed[0] == 0 || typed[1] == 0 {
 		return end
 	}
 	var shown [2][]place
@@ -234,36 +235,51 @@ func (m *meeting) gap(start place) (end place) {
 			}
 		}
 	}
-	if m.equal(shown[0], shown[1]) {
-		m.decide(shown[0], shown[1])
+	matches := m.matches(shown[0], shown[1])
+	if echoes, kept := m.decide(matches); len(echoes) > 0 && m.alike(matches) {
+		m.echoes, m.kept = append(m.echoes, echoes...), append(m.kept, slices.Compact(kept)...)
 	}
 	return end
 }
 
-// decide finds out which of two equal lists of spans are echoes, part by part.
-func (m *meeting) decide(a, b []place) {
-	deleted := func(p place) bool { return m.all >= 0 && !m.visible(m.all, m.at(p)) } // by a third side
-	var echoes []echo
-	var kept []int32
+// match is a part of a gap: what each side shows there is part of one span. before is not counted yet.
+type match [2]echo
+
+// matches cuts what two sides show, which is of one length, into such parts.
+func (m *meeting) matches(a, b []place) (out []match) {
 	for from := [2]int{}; len(a) > 0; {
 		n := min(m.at(a[0]).n-from[0], m.at(b[0]).n-from[1])
-		stays, goes := a[0], echo{b[0], from[1], n}
-		if b[0].compare(a[0]) < 0 {
-			stays, goes = b[0], echo{a[0], from[0], n}
-		}
-		if deleted(stays) {
-			return
-		}
-		if !deleted(goes.place) {
-			echoes, kept = append(echoes, goes), append(kept, m.at(stays).change)
-		}
+		out = append(out, match{{a[0], from[0], n}, {b[0], from[1], n}})
 		for side, list := range []*[]place{&a, &b} {
 			if from[side] += n; from[side] == m.at((*list)[0]).n {
 				*list, from[side] = (*list)[1:], 0
 			}
 		}
 	}
-	m.echoes, m.kept = append(m.echoes, echoes...), append(m.kept, slices.Compact(kept)...)
+	return out
+}
+
+// decide finds out which of two texts that are alike are echoes, part by part.
+func (m *meeting) decide(matches []match) (echoes []echo, kept []int32) {
+	deleted := func(p place) bool { return m.all >= 0 && !m.visible(m.all, m.at(p)) } // by a third side
+	var last echo                                                                     // that stays
+	for _, p := range matches {
+		first, second := m.new(0, m.at(p[0].place)), m.new(1, m.at(p[1].place))
+		if !first && !second {
+			return nil, nil // each took out what the other kept
+		}
+		stays, goes := p[0], p[1]
+		if !first || second && p[1].compare(p[0].place) < 0 {
+			stays, goes = goes, stays
+		}
+		if deleted(stays.place) || cmp.Or(stays.compare(last.place), stays.from-last.from) < 0 {
+			return nil, nil
+		}
+		if last = stays; first && second && !deleted(goes.place) {
+			echoes, kept = append(echoes, goes), append(kept, m.at(stays.place).change)
+		}
+	}
+	return echoes, kept
 }
 
 // inGap tells whether there is a span at a place that not both sides show. A place behind a leaf becomes the next one's.
@@ -276,42 +292,46 @@ func (m *meeting) inGap(p *place) bool {
 
 func (m *meeting) at(p place) *span { return &m.leaves[p.leaf].spans[p.i] }
 
-// equal compares the texts of two lists of spans. What has a nonce is like nothing else.
-func (m *meeting) equal(a, b []place) bool {
-	if m.hunks == nil {
-		if m.events[0] == nil {
-			m.events[0], m.events[1] = m.between(m.nodes, m.heads[0], m.heads[1])
-		}
-		m.hunks = map[int32]*inserts{}
-		for _, es := range m.events {
-			for _, e := range es {
-				if v := m.event(e); len(v.Nonce) == 0 {
-					for i, c := range m.sequence.events[e].changes[:m.sequence.events[e].hunks] {
-						m.hunks[c] = &inserts{hunk: v.Hunks[i]}
-					}
-				}
+// alike compares the texts of matches: first what both sides typed, which is at hand. What has a nonce is like nothing else.
+func (m *meeting) alike(matches []match) bool {
+	for _, typed := range []bool{true, false} {
+		for _, p := range matches {
+			a, b := m.at(p[0].place), m.at(p[1].place)
+			if typed != (m.new(0, a) && m.new(1, b)) {
+				continue
+			}
+			if typed && (m.changes[a.change].nonce || m.changes[b.change].nonce) || m.text(p[0]) != m.text(p[1]) {
+				return false
 			}
 		}
 	}
-	x, known := m.text(a)
-	if !known {
-		return false
-	}
-	y, known := m.text(b)
-	return known && x == y
+	return true
 }
 
-func (m *meeting) text(spans []place) (text string, known bool) {
-	var sb strings.Builder
-	for _, p := range spans {
-		x := m.at(p)
-		h, ok := m.hunks[x.change]
-		if !ok {
-			return "", false
-		}
-		sb.WriteString(h.text(m.changes[x.change].last, *x))
+// text is that of part of a span.
+func (m *meeting) text(e echo) string {
+	x := *m.at(e.place)
+	x.first, x.n = x.first+e.from, e.n
+	if x.change == 0 {
+		return m.atBase().part(x.first-1, x.n)
 	}
-	return sb.String(), true
+	if m.hunks == nil {
+		m.hunks = map[int32]*inserts{}
+	}
+	h, ok := m.hunks[x.change]
+	if !ok {
+		h = &inserts{hunk: m.changes[x.change].hunk}
+		m.hunks[x.change] = h
+	}
+	return h.text(m.changes[x.change].last, x)
+}
+
+// atBase is the text that the sequence starts from.
+func (q *sequence) atBase() *rope {
+	if q.baseText == nil {
+		q.baseText = q.findBase()
+	}
+	return q.baseText
 }
 
 // inserts is a hunk whose insertions are looked up.

@@ -1,6 +1,8 @@
 package text
 
 import (
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,6 +42,16 @@ func TestEchoes(t *testing.T) {
 			[]string{"one\n2\nthree\n", "one\nzwei\nthree\n"},
 			[]string{"one\nzwei\nthree\n"},
 			"one\nzwei\nthree\n",
+		},
+		"typed again": {
+			[]string{"one\nversion 1-SNAPSHOT\nthree\n", "one\nversion 1\nthree\n", "one\nversion 2-SNAPSHOT\nthree\n"},
+			[]string{"one\nversion 1-SNAPSHOT\nthree\n", "one\nversion 2-SNAPSHOT\nthree\n"},
+			"one\nversion 2-SNAPSHOT\nthree\n",
+		},
+		"a line that was kept, typed again": {
+			[]string{"one\nx\nthree\n", "one\nx\ntwo\nthree\n"},
+			[]string{"one\nx\ntwo\nthree\n"},
+			"one\nx\ntwo\nthree\n",
 		},
 		"not where one goes on": {
 			[]string{"one\nsame\ntwo\nthree\n", "one\nsame\nmore\ntwo\nthree\n"},
@@ -185,4 +197,58 @@ func TestWithoutEchoes(t *testing.T) {
 			save(t, d, d.Heads(), want)
 		}
 	}
+}
+
+// Sides that come to the same text on ways of their own: whatever stands twice where any of them meet, every line stands. So
+// it is where others merge the merges of some of them, if each side came there in one save.
+func TestEchoesLoseNothing(t *testing.T) {
+	tight(t)
+	n, once := rounds(3000), 0
+	for seed := range n {
+		r := rand.New(rand.NewPCG(uint64(seed), 8))
+		text := func() string {
+			var sb strings.Builder
+			for _, l := range r.Perm(5)[:1+r.IntN(5)] {
+				sb.WriteString(string(rune('a'+l)) + "\n")
+			}
+			return sb.String()
+		}
+		d := NewDoc(testNode)
+		base := save(t, d, nil, text())
+		want := text()
+		steps := seed % 3
+		var versions [][]ID
+		for range 2 + r.IntN(3) {
+			v := base
+			for range r.IntN(steps + 1) {
+				v = save(t, d, v, text())
+			}
+			versions = append(versions, save(t, d, v, want))
+		}
+		check := func(version []ID) {
+			if got, err := d.At(version); err != nil || !hasLines(got, want) {
+				t.Fatalf("seed %d: all came to %q, merged they are %q, %v", seed, want, got, err)
+			} else if got == want && len(versions) == 2 {
+				once++
+			}
+		}
+		check(d.Heads())
+		for range 5 {
+			version := SortIDs(slices.Concat(versions[r.IntN(len(versions))], versions[r.IntN(len(versions))]))
+			check(version)
+			if steps == 0 {
+				versions = append(versions, []ID{add(t, d, Event{Parents: version})})
+				check(d.Heads())
+			}
+		}
+	}
+	if once < n*4/3 {
+		t.Errorf("of %d looks at two sides, only %d came out as both are", 2*n, once)
+	}
+}
+
+// hasLines tells whether all lines stand in a text, wherever.
+func hasLines(text, want string) bool {
+	have := lines(text)
+	return !slices.ContainsFunc(lines(want), func(l string) bool { return !slices.Contains(have, l) })
 }

@@ -29,7 +29,8 @@ type engine struct {
 	start    int     // code points of the text before the first event
 	seq      *sequence
 	broken   rule
-	quiet    int // 1 + the number of events when two heads had no echoes; 0 if it was otherwise when they were last sought
+	before   func(e int32) (int32, *rope) // gives a critical event at or before one, -1 for the start, and a text to go on from
+	quiet    int                          // 1 + the number of events when two heads had no echoes; 0 if it was otherwise when they were last sought
 }
 
 // coolAfter is the number of events made on the current heads after which a sequence is dropped.
@@ -122,11 +123,25 @@ func (g *engine) resident(e int) *sequence {
 	if q := g.seq; q == nil || q.base > base || e-base < (e-q.next)+(e-q.base)/8 {
 		g.seq = newSequence(g.name, base, length)
 		g.seq.broken = g.broken
+		g.seq.findBase = func() *rope { return g.textAt(base) }
 	}
 	for g.seq.next < e {
 		g.seq.apply(g.nodes, g.seq.next, nil)
 	}
 	return g.seq
+}
+
+// textAt makes the text of a critical event.
+func (g *engine) textAt(critical int) *rope {
+	from, text := g.before(int32(critical))
+	start := text.clone()
+	q := newSequence(g.name, int(from), text.runes)
+	q.broken = g.broken
+	q.findBase = func() *rope { return start }
+	for q.next <= critical {
+		q.apply(g.nodes, q.next, text)
+	}
+	return text
 }
 
 func runeCount(s string) int { return utf8.RuneCountInString(s) }

@@ -112,6 +112,11 @@ func randomGraph(t testing.TB, r *rand.Rand, most int) *graph {
 			}
 		case x < 40 && length > 0: // what another may do on another version
 			e.Hunks = []Hunk{{sp(r.IntN(min(length, 3)), r.IntN(2), "same")}}
+		case x < 46 && length > 0: // what was there, typed again
+			pos := r.IntN(length)
+			n := 1 + r.IntN(min(length-pos, 4))
+			again := string([]rune(base)[pos : pos+n])
+			e.Hunks = []Hunk{{sp(pos, n, []string{"same" + again, again + "same", again}[r.IntN(3)])}}
 		default:
 			e.Hunks = randomHunks(r, length, hot, heat)
 		}

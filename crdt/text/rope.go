@@ -122,6 +122,20 @@ func (r *rope) seek(pos int) (i, start int) {
 	return i, start
 }
 
+// part is n code points behind pos, which lie in the text.
+func (r *rope) part(pos, n int) string {
+	var out strings.Builder
+	for i, start := r.seek(pos); n > 0; i++ {
+		b := r.blocks[i]
+		from := pos - start
+		k := min(n, b.n-from)
+		s := b.s[byteOffset(b.s, b.n, from):]
+		out.WriteString(s[:byteOffset(s, b.n-from, k)])
+		pos, n, start = pos+k, n-k, start+b.n
+	}
+	return out.String()
+}
+
 // splice replaces del code points at pos by ins, which has n. The range must lie in the text.
 func (r *rope) splice(pos, del int, ins string, n int) {
 	i, start := r.seek(pos)

@@ -32,6 +32,9 @@ type sequence struct {
 	stamp   int
 	record  func(change int32, op Op) // told of every operation, if set
 	broken  rule
+
+	findBase func() *rope // makes the text that it starts from; never asked where that is empty
+	baseText *rope        // the same once it was asked for
 }
 
 const (
@@ -58,6 +61,8 @@ type leaf struct {
 
 type change struct {
 	id     ID
+	hunk   Hunk    // that it is, if it is one
+	nonce  bool    // it has one
 	last   int     // counter of its last operation
 	leaves []*leaf // at least those that hold a span it inserted or deleted
 	kept   []int32 // of one that deletes echoes: the changes that inserted what they repeat
@@ -158,6 +163,7 @@ func (q *sequence) apply(nodes []node, e int, out *rope) bool {
 			} else {
 				c = q.newChange(ids[i])
 				sl.events[c] = 1
+				q.changes[c].hunk, q.changes[c].nonce = n.event.Hunks[i], len(n.event.Nonce) > 0
 				q.changes[c].last = q.splice(s, c, start, n.event.Hunks[i], out)
 			}
 			r.changes[i] = c

@@ -31,7 +31,9 @@ const (
 // NewDoc is the empty text of the given name. Where a node of the folder starts a text anew, the new one needs a name of
 // its own.
 func NewDoc(node Node) *Doc {
-	return &Doc{name: node, engine: newEngine(node, newRope("")), numbers: map[ID]int32{}}
+	d := &Doc{name: node, engine: newEngine(node, newRope("")), numbers: map[ID]int32{}}
+	d.engine.before = d.snapshots.before
+	return d
 }
 
 // Add takes an event in. Its parents must be there, else the error is ErrMissingParent and nothing has changed. An event
@@ -201,6 +203,10 @@ func (d *Doc) replay(v []int32) *rope {
 	}
 	base, text := d.snapshots.before(v[0])
 	g := newEngine(d.name, text)
+	g.before = func(int32) (int32, *rope) {
+		_, text := d.snapshots.before(v[0])
+		return -1, text
+	}
 	past := d.engine.past(v, base)
 	renumbered := make(map[int32]int32, len(past))
 	for i, e := range past {
