@@ -157,6 +157,9 @@ func (fs *filesystem) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Statu
 	}
 	n := h.in
 	defer fs.settleTag(n)
+	if err := fs.settleRename(h); err != nil {
+		return status(err)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !h.flushed {

@@ -180,14 +180,14 @@ func (fs *filesystem) gitEnds(lock string, held bool) {
 func (fs *filesystem) gitPublish(lock string, held bool) bool {
 	g := &fs.git
 	g.mu.Lock()
-	mine := g.on && g.lock == lock && (held || !g.held)
+	mine, top := g.on && g.lock == lock && (held || !g.held), g.dir
 	g.mu.Unlock()
 	if !mine {
 		return false
 	}
 	fs.harvestAll()
 	fs.mu.Lock()
-	err := fs.settleLocked()
+	err := fs.settleBelow(top)
 	fs.mu.Unlock()
 	if err != nil {
 		fs.log.Error("publish what git removed or renamed", "err", err)

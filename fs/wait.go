@@ -6,6 +6,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/sheaf-fs/sheaf/crdt"
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 // Editors save by renaming the old file away, or removing it, and making a new
@@ -14,7 +15,8 @@ import (
 // but reaches the folder only after a moment, and a file of that name made by
 // the same job before then revives the node (create.go, rename.go).
 
-// dance is how long a removal or rename waits for that.
+// dance is how long a removal or rename waits for that. One that git made waits while that
+// git runs, gitAtMost: on a busy machine, or for many files, it may take long over it.
 const dance = 100 * time.Millisecond
 
 // waiting is a removal or rename of a file that the folder does not know yet.
@@ -27,13 +29,15 @@ type waiting struct {
 	to   *inode // nil: a removal
 	as   string
 	by   *caller
-	due  time.Time
+
+	begun, due time.Time
 }
 
 // postpone journals a removal (to is nil) or rename of a file or symlink, and
 // shows it. The caller holds filesystem.mu.
 func (fs *filesystem) postpone(in, dir *inode, name string, to *inode, as string, by *caller) error {
-	w := &waiting{id: fs.journal.number(), in: in, node: in.node, dir: dir, name: name, to: to, as: as, by: by, due: time.Now().Add(fs.dance)}
+	now := time.Now()
+	w := &waiting{id: fs.journal.number(), in: in, node: in.node, dir: dir, name: name, to: to, as: as, by: by, begun: now, due: now.Add(fs.dance)}
 	r := record{ID: w.id, Kind: removeRecord, Node: in.node, Path: join(fs.folder.Path(dir.node), name)}
 	if to != nil {
 		r.Kind, r.Parent, r.Name = moveRecord, to.node, as
@@ -43,11 +47,15 @@ func (fs *filesystem) postpone(in, dir *inode, name string, to *inode, as string
 	}
 	fs.waits[at(dir, name)] = w
 	fs.renamed.Add(1)
+	fs.gitChanged()
 	in.mu.Lock()
 	if to != nil {
 		fs.put(in, to, as)
 	}
 	in.mu.Unlock()
+	if fault.On("fs-impatient") {
+		return fs.settle([]*waiting{w})
+	}
 	if len(fs.waits) == 1 {
 		fs.later(fs.dance, fs.settleDue)
 	}
@@ -61,7 +69,11 @@ func (fs *filesystem) settleDue() {
 	now := time.Now()
 	var next time.Duration
 	var due []*waiting
+	running := map[process]bool{}
 	for _, w := range fs.waits {
+		if !w.due.After(now) && now.Sub(w.begun) < gitAtMost && w.byGit(running) {
+			w.due = now.Add(fs.dance)
+		}
 		if d := w.due.Sub(now); d > 0 {
 			next = max(next, d)
 		} else {
@@ -75,6 +87,65 @@ func (fs *filesystem) settleDue() {
 	if len(fs.waits) > 0 {
 		fs.later(max(next, time.Millisecond), fs.settleDue)
 	}
+}
+
+// byGit tells whether the process that began the wait is a git that still runs; running
+// keeps what is known of processes.
+func (w *waiting) byGit(running map[process]bool) bool {
+	c := w.by.wait()
+	if c == nil || c.program != "git" {
+		return false
+	}
+	alive, known := running[c.process]
+	if !known {
+		alive = c.alive()
+		running[c.process] = alive
+	}
+	return alive
+}
+
+// settleBelow brings what waits in a directory and below into the folder now. The caller
+// holds filesystem.mu.
+func (fs *filesystem) settleBelow(top crdt.NodeID) error {
+	var list []*waiting
+	for _, w := range fs.waits {
+		if fs.below(w.dir.node, top) {
+			list = append(list, w)
+		}
+	}
+	return fs.settle(list)
+}
+
+// below tells whether a directory is another one or in it.
+func (fs *filesystem) below(dir, top crdt.NodeID) bool {
+	for dir != top {
+		info, err := fs.folder.Get(dir)
+		if err != nil || dir == crdt.Root {
+			return false
+		}
+		dir = info.Parent
+	}
+	return true
+}
+
+// settleRename brings the rename of a file into the folder before what is written under the
+// new name, which others would else find under the old one. A handle from before says
+// nothing: an editor may be about to make the old name anew.
+func (fs *filesystem) settleRename(h *handle) error {
+	fs.mu.RLock()
+	moving := h.in.bound && h.in.parent != nil
+	fs.mu.RUnlock()
+	if !moving {
+		return nil
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, w := range fs.waits {
+		if w.in == h.in && w.to != nil && w.begun.Before(h.since) {
+			return fs.settle([]*waiting{w})
+		}
+	}
+	return nil
 }
 
 // settleLocked brings everything that waits into the folder now. The caller
