@@ -122,6 +122,8 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestStaleSave", "fs-trust-opens", "both changes"},
 	{"TestStaleSave", "fs-show-new-times", "asks or warns"},
 	{"TestApart", "crdt-every-save-differs", "sees"},
+	{"TestApart", "fs-impatient", "sees both"},
+	{"TestArrived", "fs-keep-names", "as in an ordinary directory"},
 	{"TestAppendFromBoth", "crdt-current-base", "0 times"},
 	{"TestOffline", "crdt-every-save-differs", "2 times"},
 	{"TestBulk", "blob-start-over", "came over the wire"},

@@ -177,17 +177,6 @@ import json, os, sys
 for dir, text in json.load(sys.stdin).items():
     os.mkdir(dir)
     with open(dir + "/f.txt", "w") as f: f.write(text)'`)
-	has := func(l *looker, dir string, want map[string]string, ignore func(name string) bool) error {
-		got, err := l.files(dir)
-		if err != nil {
-			return err
-		}
-		maps.DeleteFunc(got, func(n, _ string) bool { return ignore(n) })
-		if maps.Equal(got, want) {
-			return nil
-		}
-		return rig.SameText(asText(got), asText(want))
-	}
 	temporary := func(n string) bool { return n != name && n != newName }
 	for _, j := range jobs {
 		rig.Until(t, "b has "+j.dir, func() error { return has(onB, j.dir, map[string]string{name: text(j.lines)}, temporary) })
@@ -243,6 +232,20 @@ for dir, text in json.load(sys.stdin).items():
 	}()
 	all.Wait()
 	sameTrees(t, a, b)
+}
+
+// has says what is wrong where a directory does not hold just these files, but for those
+// to ignore.
+func has(l *looker, dir string, want map[string]string, ignore func(name string) bool) error {
+	got, err := l.files(dir)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(got, func(n, _ string) bool { return ignore(n) })
+	if maps.Equal(got, want) {
+		return nil
+	}
+	return rig.SameText(asText(got), asText(want))
 }
 
 func asText(files map[string]string) string {
