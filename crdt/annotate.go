@@ -39,7 +39,7 @@ func (f *Folder) Annotate(node NodeID) ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := annotation{f: f, node: node, name: f.deviceNames(), todo: map[string]*wanted{}}
+	a := annotation{f: f, node: node, name: f.names((*Folder).deviceName), todo: map[string]*wanted{}}
 	for l := range strings.Lines(c.Text) {
 		a.want(c.Version, c.Text, len(a.lines), len(a.lines))
 		a.lines = append(a.lines, Line{Text: strings.TrimSuffix(l, "\n")})

@@ -115,7 +115,7 @@ func (f *Folder) ShowFirst(c *Checkpoint, body []byte) error {
 		return nil
 	}
 	v := &first{opened: o, maker: c.Maker, frontier: c.Frontier, at: at, lack: lack}
-	v.tree.SetDevices(f.deviceName)
+	v.tree.SetDevices(f.nameInPaths)
 	v.tree.SetReady(f.here)
 	f.first = v
 	v.giveUp = time.AfterFunc(stalled, func() { f.giveUp(v) })

@@ -88,7 +88,7 @@ func (f *Folder) load() error {
 		return err
 	}
 	f.tree.SetReady(func(h Hash) bool { return arrivals[h] == 0 && here(h) || f.expired[h] && !here(h) })
-	f.tree.SetDevices(f.deviceName)
+	f.tree.SetDevices(f.nameInPaths)
 	f.frontier, f.latest, f.forked = feed.Frontier{}, map[feed.ID]latest{}, map[feed.ID]struct{}{}
 	f.order, f.heldHash, f.broken, f.pending = 0, heldHash{}, nil, nil
 	f.began = now()
@@ -210,13 +210,19 @@ func (f *Folder) Home() *Home { return f.home }
 // goroutine. The caller ends it with the function that it gets.
 func (f *Folder) Subscribe(fn func(Notice)) (cancel func()) { return f.subscribe(fn) }
 
+// nameInPaths is what a device is called in the names of files that it made beside others.
+// It depends on that device alone: who joins changes no name. It runs under mu.
+func (f *Folder) nameInPaths(d Device) string {
+	if m := f.members[d]; m.name != "" {
+		return m.name
+	}
+	return d.Short()
+}
+
 // deviceName names a device to people; one of several that have a name gets its short id
 // along. It runs under mu.
 func (f *Folder) deviceName(d Device) string {
-	name := f.members[d].name
-	if name == "" {
-		return d.Short()
-	}
+	name := f.nameInPaths(d)
 	for o, m := range f.members {
 		if o != d && m.name == name {
 			return name + " (" + d.Short() + ")"

@@ -570,6 +570,12 @@ func TestDevicesOfOneName(t *testing.T) {
 	if want, got := "debian ("+a.home.Device().Short()+")", revisions[0].DeviceName; got != want {
 		t.Errorf("the maker is called %q, want %q", got, want)
 	}
+	a.create("g", "of one\n")
+	b.create("g", "of the other\n")
+	sync(t, a, b)
+	if _, err := a.f.Resolve("g (debian)"); err != nil {
+		t.Errorf("a file beside another is called otherwise: %v", err)
+	}
 	for _, d := range b.f.Status().Devices {
 		if want := "debian (" + d.Device.Short() + ")"; d.Name != want {
 			t.Errorf("status calls a device %q, want %q", d.Name, want)

@@ -51,7 +51,7 @@ func (f *Folder) pastBefore(order uint64) (*Past, error) {
 
 func (f *Folder) past(in func(*dated) bool) (*Past, error) {
 	p := &Past{f: f, tree: tree.New()}
-	p.tree.SetDevices(f.deviceNames())
+	p.tree.SetDevices(f.names((*Folder).nameInPaths))
 	var batch []tree.Stamped
 	err := f.scanRecords(func(d dated) error {
 		if !in(&d) {
@@ -71,13 +71,13 @@ func (f *Folder) past(in func(*dated) bool) (*Past, error) {
 	return p, nil
 }
 
-// deviceNames is a copy of deviceName that needs no lock.
-func (f *Folder) deviceNames() func(Device) string {
+// names is a copy of what of says of every device, which needs no lock.
+func (f *Folder) names(of func(*Folder, Device) string) func(Device) string {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	names := make(map[Device]string, len(f.members))
 	for d := range f.members {
-		names[d] = f.deviceName(d)
+		names[d] = of(f, d)
 	}
 	return func(d Device) string {
 		if n := names[d]; n != "" {

@@ -39,7 +39,7 @@ func (f *Folder) History(path string, limit int) ([]Revision, error) {
 func (f *Folder) everAt(path string) (map[NodeID]bool, error) {
 	found := map[NodeID]bool{}
 	t := tree.New()
-	t.SetDevices(f.deviceNames())
+	t.SetDevices(f.names((*Folder).nameInPaths))
 	look := func(c tree.Place, id NodeID) {
 		if !c.Visible {
 			return
@@ -105,7 +105,7 @@ func (s *steps) cut() {
 // newest describes the steps that were kept, newest first.
 func (s *steps) newest() ([]Revision, error) {
 	s.cut()
-	name := s.f.deviceNames()
+	name := s.f.names((*Folder).deviceName)
 	out := make([]Revision, 0, len(s.list))
 	for _, x := range slices.Backward(s.list) {
 		r := x.Revision
@@ -146,7 +146,7 @@ func (f *Folder) counted(x step) (added, removed int) {
 // those that belong to one step taken together.
 func (f *Folder) walkSteps(in func(*tree.Tree, NodeID) bool, fn func(step)) error {
 	t := tree.New()
-	t.SetDevices(f.deviceNames())
+	t.SetDevices(f.names((*Folder).nameInPaths))
 	return f.scanRecords(func(d dated) error {
 		var of entrySteps
 		for _, o := range f.treeOps(d) {
