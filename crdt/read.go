@@ -42,6 +42,13 @@ func (f *Folder) Shows(node NodeID, v Version) bool {
 	return f.seen().Shows(node, v)
 }
 
+// KindOf is the kind of a node, of one that was removed too; 0 where it is not known.
+func (f *Folder) KindOf(node NodeID) Kind {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.seen().KindOf(node)
+}
+
 // GetAt is Get for a version that is shown beside the one under the name.
 func (f *Folder) GetAt(node NodeID, beside Version) (Info, error) {
 	f.mu.RLock()

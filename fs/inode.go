@@ -221,15 +221,14 @@ func (fs *filesystem) attrOf(in *inode, info crdt.Info, out *fuse.Attr) fuse.Sta
 		return fuse.OK
 	}
 	if in.ownAttr() {
-		out.Mode = syscall.S_IFREG | in.draft.mode&modeBits | in.bits
+		out.Mode = typeBits(in.kind) | in.draft.mode&modeBits | in.bits
 		size, mtime := in.sizeAndTime(crdt.Info{})
 		fs.fill(in, out, size, mtime)
 		return fuse.OK
 	}
-	out.Mode = info.Mode&modeBits | in.bits
+	out.Mode = typeBits(in.kind) | info.Mode&modeBits | in.bits
 	switch in.kind {
 	case crdt.Dir:
-		out.Mode |= syscall.S_IFDIR
 		out.Nlink = 2 + uint32(info.Dirs)
 		mtime := info.Mtime
 		if !in.mtime.IsZero() {
@@ -240,7 +239,6 @@ func (fs *filesystem) attrOf(in *inode, info crdt.Info, out *fuse.Attr) fuse.Sta
 		out.Mode = syscall.S_IFLNK | 0o777
 		fs.fill(in, out, int64(len(fs.leadsTo(info))), info.Mtime)
 	default:
-		out.Mode |= syscall.S_IFREG
 		if in.alt != nil {
 			out.Mode &^= 0o222
 		}
@@ -248,6 +246,17 @@ func (fs *filesystem) attrOf(in *inode, info crdt.Info, out *fuse.Attr) fuse.Sta
 		fs.fill(in, out, size, mtime)
 	}
 	return fuse.OK
+}
+
+// typeBits is what a mode says of a kind.
+func typeBits(k crdt.Kind) uint32 {
+	switch k {
+	case crdt.Dir:
+		return syscall.S_IFDIR
+	case crdt.Symlink:
+		return syscall.S_IFLNK
+	}
+	return syscall.S_IFREG
 }
 
 func (in *inode) draftOnly() bool { return !in.bound }

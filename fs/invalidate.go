@@ -391,11 +391,7 @@ func (fs *filesystem) moved(c crdt.Change) {
 	case went && c.After.Visible && !fs.hides(c.After):
 		fs.renamePoke(c, before, after)
 	case went && !c.After.Visible:
-		kind := crdt.File
-		if in != nil {
-			kind = in.kind
-		}
-		fs.removePoke(c, kind, before, id)
+		fs.removePoke(c, before, id)
 	default:
 		if went {
 			fs.server.EntryNotify(before.id, c.Before.Name)

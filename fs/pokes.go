@@ -109,8 +109,8 @@ func (fs *filesystem) renamePoke(c crdt.Change, before, after *inode) {
 
 // removePoke does the same for a name that went; id is 0 if the kernel does not know what
 // it stood for.
-func (fs *filesystem) removePoke(c crdt.Change, kind crdt.Kind, dir *inode, id uint64) {
-	p := guardian.Poke{Op: guardian.Remove, Kind: pokeKind(kind), Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name)}
+func (fs *filesystem) removePoke(c crdt.Change, dir *inode, id uint64) {
+	p := guardian.Poke{Op: guardian.Remove, Kind: pokeKind(fs.folder.KindOf(c.Node)), Path: join(fs.folder.Path(c.Before.Dir), c.Before.Name)}
 	done := fs.expect(c.Node, c.Before, crdt.Place{})
 	fs.poke(p, func(err error) {
 		switch done(); {
@@ -157,7 +157,7 @@ func (fs *filesystem) ghost(node crdt.NodeID) *inode {
 	if info, err := fs.folder.Get(node); err == nil {
 		return fs.inodeFor(info)
 	}
-	return fs.add(&inode{kind: crdt.File, draft: draft{mode: 0o600}}) // until the kernel forgets it
+	return fs.add(&inode{kind: fs.folder.KindOf(node), draft: draft{mode: 0o600}}) // until the kernel forgets it
 }
 
 func pokeKind(k crdt.Kind) guardian.Kind {

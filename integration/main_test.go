@@ -136,6 +136,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestLostTail", "crdt-refuse-own", "0 times"},
 	{"TestWatchers", "guardian-silent", "has not heard"},
 	{"TestWatchTools", "guardian-silent", "has not heard"},
+	{"TestKilledInBurst", "guardian-forgets", "has not heard"},
 	{"TestMake", "fs-date-arrival", "cmp 1.c"},
 	{"TestNoEventWithoutChange", "fs-tell-always", "heard"},
 	{"TestTurns", "fs-never-slow", "is not slowed"},

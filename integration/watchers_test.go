@@ -89,12 +89,40 @@ func listen(t *testing.T, d *rig.Device, argv ...string) *book {
 	return b
 }
 
+// notified starts a watcher of directories of the device's folder that uses fsnotify. It is
+// ended with the test.
+func notified(t *testing.T, d *rig.Device, dirs ...string) *book {
+	t.Helper()
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		if err := w.Add(d.Path(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, ended := &book{}, make(chan struct{})
+	go func() {
+		defer close(ended)
+		for e := range w.Events {
+			for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Write, fsnotify.Remove, fsnotify.Rename, fsnotify.Chmod} {
+				if e.Has(op) {
+					b.add(op.String() + " " + strings.TrimPrefix(e.Name, d.Point+"/"))
+				}
+			}
+		}
+	}()
+	t.Cleanup(func() { w.Close(); <-ended })
+	return b
+}
+
 // TestWatchers: programs on B that watch the folder hear of what is done on A, as if it
 // had been done here.
 func TestWatchers(t *testing.T) {
 	need(t, "inotifywait")
 	a, b := rig.Pair(t, nil)
-	a.Shell(`mkdir dir; echo one > f.txt; echo one > dir/g.txt; echo '#!/bin/sh' > run; chmod 755 run; echo 1 > dir/unseen; echo 2 > dir/unseen2`)
+	a.Shell(`mkdir dir; echo one > f.txt; echo one > dir/g.txt; echo '#!/bin/sh' > run; chmod 755 run; echo 1 > dir/unseen; echo 2 > dir/unseen2; mkdir dir/unseen3`)
 	sameTrees(t, a, b)
 	// From here on B's kernel knows nothing of what is in the directories.
 	b.Sheaf("down")
@@ -103,28 +131,7 @@ func TestWatchers(t *testing.T) {
 
 	inotify := listen(t, b, "inotifywait", "--monitor", "--format", "%e %w%f", ".", "dir")
 	inotify.heard(t, "inotifywait", 0, "Watches established.")
-	var notify book
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []string{b.Point, b.Path("dir")} {
-		if err := w.Add(d); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for e := range w.Events {
-			for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Write, fsnotify.Remove, fsnotify.Rename, fsnotify.Chmod} {
-				if e.Has(op) {
-					notify.add(op.String() + " " + strings.TrimPrefix(e.Name, b.Point+"/"))
-				}
-			}
-		}
-	}()
-	t.Cleanup(func() { w.Close(); <-ended })
+	notify := notified(t, b, ".", "dir")
 
 	for _, step := range []struct {
 		do                string
@@ -147,6 +154,7 @@ func TestWatchers(t *testing.T) {
 		{`mkdir -p tree/a/b && echo x > tree/a/b/c`, []string{"CREATE,ISDIR tree"}, []string{"CREATE tree"}},
 		{`rm dir/unseen`, []string{"DELETE dir/unseen"}, []string{"REMOVE dir/unseen"}},
 		{`mv dir/unseen2 .`, []string{"MOVED_FROM dir/unseen2", "MOVED_TO unseen2"}, []string{"RENAME dir/unseen2", "CREATE unseen2"}},
+		{`rmdir dir/unseen3`, []string{"DELETE,ISDIR dir/unseen3"}, []string{"REMOVE dir/unseen3"}},
 		{`rmdir deep`, []string{"DELETE,ISDIR deep"}, []string{"REMOVE deep"}},
 	} {
 		t.Run(step.do, func(t *testing.T) {

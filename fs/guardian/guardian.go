@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
 var (
@@ -29,6 +31,7 @@ const (
 	defaultSilence = 30 * time.Second
 	defaultIdle    = 5 * time.Second
 	answerWithin   = 2 * time.Second // an answer to a poke, and an orderly end
+	backWithin     = 2 * time.Second // pokes wait so long for a guardian that died to be back
 )
 
 // Options say how the guardian is started and what it does when the daemon dies.
@@ -56,10 +59,12 @@ type Guardian struct {
 	wg     sync.WaitGroup
 	closed sync.Once
 
-	mu     sync.Mutex
-	child  *child // nil between two children
-	mounts map[int]*Mount
-	next   int
+	mu      sync.Mutex
+	child   *child        // nil between two children
+	lost    time.Time     // when the last one died
+	changed chan struct{} // closed, and replaced, when a child takes up a mount
+	mounts  map[int]*Mount
+	next    int
 }
 
 // child is one guardian process.
@@ -94,7 +99,7 @@ func Start(o Options) (*Guardian, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Guardian{o: o, log: o.Logger, done: make(chan struct{}), mounts: map[int]*Mount{}}
+	g := &Guardian{o: o, log: o.Logger, done: make(chan struct{}), changed: make(chan struct{}), mounts: map[int]*Mount{}}
 	c, err := g.spawn()
 	if err != nil {
 		return nil, err
@@ -140,6 +145,42 @@ func (g *Guardian) current() *child {
 	return g.child
 }
 
+// childOf returns the child once it has taken up the mount, so that its calls are known by
+// their thread; nil if there is none by then, or the mount's pokes are stopped.
+func (g *Guardian) childOf(m *Mount, by time.Time) *child {
+	late := time.NewTimer(time.Until(by))
+	defer late.Stop()
+	for {
+		g.mu.Lock()
+		c, changed := g.child, g.changed
+		armed := c != nil && m.armed == c
+		g.mu.Unlock()
+		if armed {
+			return c
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return nil
+		case <-m.stop:
+			return nil
+		case <-g.done:
+			return nil
+		}
+	}
+}
+
+// awaited is until when pokes wait for a child. A guardian that does not come up again keeps
+// them waiting once, not each of them.
+func (g *Guardian) awaited() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lost.IsZero() || fault.On("guardian-forgets") {
+		return time.Now()
+	}
+	return g.lost.Add(backWithin)
+}
+
 func (g *Guardian) spawn() (*child, error) {
 	cmd := exec.Command(g.o.Exe, g.o.Args...)
 	cmd.Dir = "/" // a working directory inside a mount would keep it busy
@@ -170,7 +211,10 @@ func (g *Guardian) keep(c *child) {
 		g.listen(c)
 		_ = c.cmd.Wait()
 		g.mu.Lock()
-		g.child = nil
+		g.child, g.lost = nil, time.Now()
+		for _, m := range g.mounts {
+			m.tid.Store(0) // another process may be given its number
+		}
 		g.mu.Unlock()
 		close(c.gone)
 		if time.Since(born) > settled {
@@ -217,7 +261,9 @@ func (g *Guardian) listen(c *child) {
 			g.mu.Lock()
 			if mt := g.mounts[m.Mount]; mt != nil {
 				mt.tid.Store(uint32(m.TID))
-				mt.armOnce.Do(func() { close(mt.armed) })
+				mt.armed = c
+				close(g.changed)
+				g.changed = make(chan struct{})
 			}
 			g.mu.Unlock()
 		case "done":
@@ -258,11 +304,10 @@ func (c *child) do(m message) error {
 	m.Seq = c.seq
 	c.waiting[m.Seq] = ch
 	c.mu.Unlock()
-	if err := c.out.send(m); err != nil {
-		return ErrGone
-	}
 	late := time.NewTimer(answerWithin)
 	defer late.Stop()
+	// One that cannot be spoken to is about to be missed.
+	_ = c.out.send(m)
 	select {
 	case n := <-ch:
 		if n != 0 {

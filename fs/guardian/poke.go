@@ -1,6 +1,7 @@
 package guardian
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -61,13 +62,13 @@ type Mount struct {
 	g      *Guardian
 	id     int
 	point  string
-	device string // under Guardian.mu
-	tid    atomic.Uint32
-	armed  chan struct{} // closed when the child has answered once
+	device string        // under Guardian.mu
+	tid    atomic.Uint32 // the child's thread; 0 while there is none
+	armed  *child        // whose thread it is; under Guardian.mu
 
-	armOnce, stopOnce, closeOnce sync.Once
-	stop                         chan struct{}
-	idle                         chan struct{} // closed when the worker has ended
+	stopOnce, closeOnce sync.Once
+	stop                chan struct{}
+	idle                chan struct{} // closed when the worker has ended
 
 	mu      sync.Mutex
 	stopped bool
@@ -96,7 +97,7 @@ func (w *waiting) finish(err error) {
 // guardian detaches it if the daemon dies. It waits for the guardian's answer, two
 // seconds at most, so that Is knows the thread before the first poke.
 func (g *Guardian) Mount(point string) *Mount {
-	m := &Mount{g: g, point: point, armed: make(chan struct{}),
+	m := &Mount{g: g, point: point,
 		stop: make(chan struct{}), idle: make(chan struct{}), wake: make(chan struct{}, 1),
 		touches: map[string]*waiting{}, late: map[string]*waiting{}, recent: map[string][]time.Time{}}
 	g.mu.Lock()
@@ -108,10 +109,7 @@ func (g *Guardian) Mount(point string) *Mount {
 	if c != nil {
 		_ = c.out.send(message{Do: "mount", Mount: m.id, Point: []byte(point)})
 	}
-	select {
-	case <-m.armed:
-	case <-g.done:
-	case <-time.After(answerWithin):
+	if g.childOf(m, time.Now().Add(answerWithin)) == nil {
 		g.log.Warn("guardian is slow to answer", "mount", point)
 	}
 	go m.work()
@@ -296,13 +294,18 @@ func (m *Mount) work() {
 	}
 }
 
+// carryOut makes a poke. Where the guardian dies, the one that takes its place makes it, once
+// more perhaps: watchers rather hear of a change twice than never.
 func (m *Mount) carryOut(p Poke) error {
-	c := m.g.current()
-	if c == nil {
-		return ErrGone
+	err := error(ErrGone)
+	for try := 0; try < 2 && errors.Is(err, ErrGone); try++ {
+		c := m.g.childOf(m, m.g.awaited())
+		if c == nil {
+			break
+		}
+		err = c.do(message{Do: "poke", Mount: m.id, Op: p.Op, Kind: p.Kind, Path: []byte(p.Path), To: []byte(p.To),
+			Mode: p.Mode, Mtime: p.Mtime.UnixNano(), NoOpen: p.NoOpen})
 	}
-	err := c.do(message{Do: "poke", Mount: m.id, Op: p.Op, Kind: p.Kind, Path: []byte(p.Path), To: []byte(p.To),
-		Mode: p.Mode, Mtime: p.Mtime.UnixNano(), NoOpen: p.NoOpen})
 	if err != nil {
 		m.g.log.Debug("poke failed", "op", p.Op, "path", p.Path, "err", err)
 		return fmt.Errorf("poke %s: %w", p.Path, err)
