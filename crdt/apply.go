@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
-	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
@@ -50,15 +49,10 @@ func (f *Folder) applyResolved(b *kv.Batch, w when, o op, v resolved) (recorded,
 			t.Time, t.By = w.made, authorOf(t.By)
 			f.wantedAgain(b, t.Object.Hash)
 		}
-		changes := f.place(w, t, 0)
-		if t.Do == tree.OpContent {
-			changes = append(changes, f.wake(b, t.Event)...)
-		}
-		return recorded{Tree: &t}, changes
+		return recorded{Tree: &t}, f.place(b, w, t, 0)
 	case o.Text != nil:
 		v.op.Time = w.made
-		changes := f.addText(b, w, v)
-		return recorded{Tree: &v.op, Size: sizeOf(v.event)}, append(changes, f.wake(b, v.op.Event)...)
+		return recorded{Tree: &v.op, Size: sizeOf(v.event)}, f.addText(b, w, v)
 	case o.Admit != nil:
 		f.admit(*o.Admit, w.stamp)
 		return recorded{Raw: &o}, nil
@@ -76,42 +70,15 @@ func (f *Folder) addText(b *kv.Batch, w when, v resolved) []tree.Change {
 		f.storeText(b, w, v)
 	}
 	f.texts.add(v.text, v.event)
-	return f.place(w, v.op, sizeOf(v.event))
+	return f.place(b, w, v.op, sizeOf(v.event))
 }
 
-// place hands one operation to the tree, with the size of its text where that is known.
-func (f *Folder) place(w when, t tree.Op, size int64) []tree.Change {
+// place hands one operation to the tree, with the size of its text where that is known, and
+// applies what had waited for it.
+func (f *Folder) place(b *kv.Batch, w when, t tree.Op, size int64) []tree.Change {
 	w.stamp.Op = t.Hash()
-	return f.tree.Apply([]tree.Stamped{{Stamp: w.stamp, Op: t, Size: size, Applied: w.applied}})
-}
-
-// wait keeps an operation until a version that it builds on is known.
-func (f *Folder) wait(o textOp, w when) {
-	ev, err := text.DecodeEvent(o.Event)
-	if err != nil {
-		return
-	}
-	for _, p := range eventIDs(ev.Parents) {
-		if _, ok := f.tree.Event(o.Node, p); !ok {
-			f.waiting[p] = append(f.waiting[p], waiting{o, w})
-			return
-		}
-	}
-}
-
-// wake applies what waited for the event.
-func (f *Folder) wake(b *kv.Batch, id EventID) []tree.Change {
-	ws := f.waiting[id]
-	if len(ws) == 0 {
-		return nil
-	}
-	delete(f.waiting, id)
-	var changes []tree.Change
-	for _, w := range ws {
-		_, c := f.apply(b, w.when, op{Text: &w.op})
-		changes = append(changes, c...)
-	}
-	return changes
+	changes := f.tree.Apply([]tree.Stamped{{Stamp: w.stamp, Op: t, Size: size, Applied: w.applied}})
+	return append(changes, f.wake(b)...)
 }
 
 func fromTree(o *tree.Object) Object { return Object{Hash: o.Hash, Size: o.Size} }

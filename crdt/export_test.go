@@ -52,6 +52,21 @@ func SetMakeTexts(d time.Duration) (restore func()) {
 	return func() { makeTexts = was }
 }
 
+// SetMaxWaiting says how many operations wait in memory, until the function that it returns is
+// called.
+func SetMaxWaiting(n int) (restore func()) {
+	was := maxWaiting
+	maxWaiting = n
+	return func() { maxWaiting = was }
+}
+
+// Waiting is how many operations wait in memory, and whether any may in the database.
+func (f *Folder) Waiting() (inMemory int, more bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.shelf.count + f.tree.Waiting(), f.shelf.filter != nil
+}
+
 // On returns options for a home whose database is on another disk.
 func (o Options) On(disk vfs.FS) Options {
 	o.db.FS = disk

@@ -25,8 +25,8 @@ type Folder struct {
 	forked   map[feed.ID]struct{} // feeds of which two entries of one number are held
 	order    uint64               // of the newest entry
 	heldHash heldHash
-	members  map[Device]member     // who was admitted, by entries held
-	waiting  map[EventID][]waiting // operations for which a parent is missing
+	members  map[Device]member // who was admitted, by entries held
+	shelf    *shelf            // operations that wait for what they build on
 	own      ownFeed
 	pending  *pending // operations not yet in an entry; nil: none
 	gather   *gather  // what they are for, if they are kept together
@@ -60,11 +60,6 @@ type member struct {
 	stamp tree.Stamp
 }
 
-type waiting struct {
-	op   textOp
-	when when
-}
-
 // openFolder brings a folder's state to memory from its records.
 func openFolder(h *Home, g Grant) (*Folder, error) {
 	f := &Folder{home: h, id: g.Folder, grant: g, notices: startNotices()}
@@ -93,7 +88,10 @@ func (f *Folder) load() error {
 	f.order, f.heldHash, f.broken, f.pending = 0, heldHash{}, nil, nil
 	f.began = now()
 	f.members = map[Device]member{f.grant.Creator: {}}
-	f.waiting = map[EventID][]waiting{}
+	if f.shelf, err = newShelf(f); err != nil {
+		return err
+	}
+	f.tree.SetShelf(f.shelf, maxWaiting)
 	f.texts.reset()
 	f.lenders.reset()
 	if err := f.loadIndex(); err != nil {
@@ -157,7 +155,7 @@ func (f *Folder) replayRaw(o op, w when) {
 			return
 		}
 		v.op.Time = w.made
-		f.place(w, v.op, 0)
+		f.place(nil, w, v.op, 0)
 	case o.Admit != nil:
 		f.admit(*o.Admit, w.stamp)
 	case o.Found != nil:

@@ -17,6 +17,7 @@ import (
 //	f/FOLDER r ORDER          its record: what opening the folder needs of it
 //	f/FOLDER i FEED SEQ HASH  where an entry is, and its lamport time
 //	f/FOLDER t NODE EVENT     one event of a text
+//	f/FOLDER w NODE EVENT SUM an operation that waits for a node, or an event of it
 //	f/FOLDER z NODE           the size of a text at a version
 //	f/FOLDER d NODE           the digest of a text at a version
 //	f/FOLDER p INDEX          an operation that is not yet in an entry

@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"bytes"
+	"errors"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
@@ -64,8 +65,11 @@ func (f *Folder) loadRecords() error {
 			batch = f.replay(&rs[i], batch)
 		}
 	}
-	f.tree.Apply(batch)
-	return storage("open", f.grant.Name, g.Wait())
+	f.applyAll(batch)
+	if err := g.Wait(); err != nil {
+		return storage("open", f.grant.Name, err)
+	}
+	return errors.Join(f.shelf.err, f.shelf.storeReplayed())
 }
 
 // readRecords gives out the records in pieces, in their order, until it is told to stop.
@@ -117,14 +121,22 @@ func (f *Folder) replay(r *record, batch []tree.Stamped) []tree.Stamped {
 			batch = append(batch, tree.Stamped{Stamp: s, Op: *o.Tree, Size: o.Size, Applied: r.Applied})
 		case o.Raw != nil:
 			// What waits needs the tree as it was: nothing before it may be left out.
-			f.tree.Apply(batch)
-			batch = batch[:0]
+			batch = f.applyAll(batch)
 			f.replayRaw(*o.Raw, when{stamp: s, applied: r.Applied, made: r.Time})
 		}
 	}
 	if len(batch) >= maxPendingOps {
-		f.tree.Apply(batch)
-		batch = batch[:0]
+		batch = f.applyAll(batch)
 	}
 	return batch
+}
+
+// applyAll applies operations that are stored already, and empties the batch.
+func (f *Folder) applyAll(batch []tree.Stamped) []tree.Stamped {
+	f.tree.Apply(batch)
+	f.wake(nil)
+	if f.shelf.freshBytes > maxIntakeBytes && f.shelf.err == nil {
+		f.shelf.err = f.shelf.storeReplayed()
+	}
+	return batch[:0]
 }

@@ -159,7 +159,7 @@ func (in *intake) take(e *feed.Entry) error {
 		return err
 	}
 	in.applied, in.taken, in.by = append(in.applied, c...), in.taken+1, e.Feed.Device
-	if in.b.Size() >= maxIntakeBytes {
+	if in.b.Size()+f.shelf.freshBytes >= maxIntakeBytes {
 		return in.store()
 	}
 	return nil

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -90,4 +91,51 @@ func (f *Folder) poison(r *rand.Rand, node, other NodeID) op {
 		id := tree.NodeIDFor(Dir, other, "n3", nil, 3)
 		return of(tree.Op{Do: tree.OpCreate, Node: id, Kind: Dir, Parent: other, Name: "n3", Gen: 3})
 	}
+}
+
+// Chained returns the payloads of entries, each of which builds on the one before: a file, and
+// events that each add a line to its text or its attributes, every fifth a whole object.
+func Chained(n int) (payloads [][]byte) {
+	id := tree.NodeIDFor(File, Root, "chained", make([]byte, 32), 0)
+	payloads = append(payloads, encodeOps([]op{{Tree: &tree.Op{Do: tree.OpCreate, Node: id, Kind: File, Name: "chained", Mode: 0o644}}}))
+	l, last := lineage(id), Version(nil)
+	pos := 0
+	for i := range n {
+		ins := fmt.Sprintf("line %d\n", i)
+		ev := text.Event{Parents: textIDs(last), Hunks: []text.Hunk{{{Pos: pos, Ins: ins}}}}
+		pos += len(ins)
+		ops := []op{{Text: &textOp{Node: id, Event: ev.Encode()}}, {Tree: &tree.Op{Do: tree.OpMode, Node: id, Mode: uint32(0o600 + i%64)}}}
+		payloads = append(payloads, encodeOps(ops))
+		last = Version{EventID(ev.ID(l))}
+	}
+	return payloads
+}
+
+// Joined is one payload of several.
+func Joined(payloads ...[]byte) []byte {
+	var all []op
+	for _, p := range payloads {
+		ops, err := decodeOps(p)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, ops...)
+	}
+	return encodeOps(all)
+}
+
+// Never is a payload of operations that wait for ever.
+func Never(seed, n int) []byte {
+	r := rand.New(rand.NewPCG(uint64(seed), 1))
+	var ops []op
+	for range n {
+		var id NodeID
+		var event text.ID
+		for i := range id {
+			id[i], event[i] = byte(r.Uint32()), byte(r.Uint32())
+		}
+		ev := text.Event{Parents: []text.ID{event}, Hunks: []text.Hunk{{{Ins: "never"}}}}
+		ops = append(ops, op{Tree: &tree.Op{Do: tree.OpMode, Node: id, Mode: 0o600}}, op{Text: &textOp{Node: id, Event: ev.Encode()}})
+	}
+	return encodeOps(ops)
 }

@@ -161,6 +161,10 @@ func (f *Folder) changeable(op string) error {
 // commit stores a batch that the memory already shows. If it cannot be stored,
 // the memory is made anew from what is.
 func (f *Folder) commit(b *kv.Batch) error {
+	f.shelf.store(b)
+	if err := f.shelf.err; err != nil {
+		return f.disown(err)
+	}
 	err := f.home.db.Commit(b)
 	f.unstored = unstored{}
 	if err == nil {

@@ -279,7 +279,7 @@ func (t *Tree) content(n *node, s *Stamped) {
 	for i, id := range op.Parents {
 		p := g.find(id)
 		if p == nil {
-			t.wait(need{node: n.id, event: id}, s)
+			t.waiting.put(Need{n.id, id}, s)
 			return
 		}
 		if i == 0 {
@@ -309,7 +309,7 @@ func (t *Tree) content(n *node, s *Stamped) {
 	t.touch(n)
 	g.add(e)
 	t.contentChanged(n)
-	t.arrived(need{node: n.id, event: e.id})
+	t.arrived(Need{n.id, e.id})
 }
 
 func (e *event) setSize(bytes int64) {

@@ -246,7 +246,7 @@ func TestOperationsWait(t *testing.T) {
 	}
 	b.SetReady(nil)
 	wantPaths(t, b, "d/", "g")
-	if len(b.waiting) != 0 {
-		t.Errorf("%d operations wait for nothing", len(b.waiting))
+	if b.waiting.count != 0 {
+		t.Errorf("%d operations wait for nothing", b.waiting.count)
 	}
 }

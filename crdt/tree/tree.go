@@ -16,7 +16,7 @@ type Tree struct {
 	log   []move // of the directories, in stamp order
 	moves []move // of this batch, not in the log yet
 
-	waiting map[need][]*Stamped // operations on what has not arrived
+	waiting waiting // operations on what has not arrived
 
 	have   func(feed.Hash) bool     // is an object here; nil: all are
 	absent map[feed.Hash][]eventRef // events whose object is not here
@@ -63,12 +63,6 @@ type room struct {
 	nodes   slab[node] // but files
 	files   slab[fileNode]
 	names   arena
-}
-
-// need is what an operation waits for: a node, or an event of a node.
-type need struct {
-	node  NodeID
-	event EventID
 }
 
 // node is a file, directory or symlink. What most nodes lack is behind a pointer.
@@ -120,10 +114,9 @@ type xattr struct {
 // New returns a tree that has only its root.
 func New() *Tree {
 	t := &Tree{
-		waiting: map[need][]*Stamped{},
-		absent:  map[feed.Hash][]eventRef{},
-		feeds:   map[feed.ID]*feed.ID{},
-		device:  feed.Device.Short,
+		absent: map[feed.Hash][]eventRef{},
+		feeds:  map[feed.ID]*feed.ID{},
+		device: feed.Device.Short,
 	}
 	t.root = &node{id: Root, kind: Dir, mode: 0o755, alive: true, shown: true, dir: &dir{}}
 	t.nodes.set(t.root)
@@ -155,7 +148,7 @@ func (t *Tree) apply(s *Stamped) {
 	}
 	n := t.nodes.get(op.Node)
 	if n == nil {
-		t.wait(need{node: op.Node}, s)
+		t.waiting.put(Need{Node: op.Node}, s)
 		return
 	}
 	switch op.Do {
@@ -174,27 +167,11 @@ func (t *Tree) apply(s *Stamped) {
 	}
 }
 
-func (t *Tree) wait(it need, s *Stamped) {
-	kept := *s
-	t.waiting[it] = append(t.waiting[it], &kept)
-}
-
-// arrived queues what waited for it.
-func (t *Tree) arrived(it need) {
-	if len(t.waiting) == 0 {
-		return
-	}
-	if kept, ok := t.waiting[it]; ok {
-		t.queue = append(t.queue, kept...)
-		delete(t.waiting, it)
-	}
-}
-
 func (t *Tree) create(s *Stamped) {
 	op := &s.Op
 	p := t.nodes.get(op.Parent)
 	if p == nil {
-		t.wait(need{node: op.Parent}, s)
+		t.waiting.put(Need{Node: op.Parent}, s)
 		return
 	}
 	if p.kind != Dir {
@@ -224,7 +201,7 @@ func (t *Tree) create(s *Stamped) {
 	t.nodes.set(n)
 	t.touch(n).created = true
 	t.put(n)
-	t.arrived(need{node: n.id})
+	t.arrived(Need{Node: n.id})
 }
 
 // createAgain is a create of a node that is there: it puts the node back where it was born.
@@ -249,7 +226,7 @@ func (t *Tree) move(n *node, s *Stamped) {
 	op := &s.Op
 	to := t.nodes.get(op.Parent)
 	if to == nil {
-		t.wait(need{node: op.Parent}, s)
+		t.waiting.put(Need{Node: op.Parent}, s)
 		return
 	}
 	if to.kind != Dir {
