@@ -37,12 +37,11 @@ const (
 	// taken from anybody. The others come with the entries.
 	carriedText  = 64 << 10
 	carriedTexts = 8 << 20
-
-	// worthNodes and worthEntries are how much there must be for a checkpoint to be worth
-	// making: less is replayed before anybody can look.
-	worthNodes   = 2000
-	worthEntries = 2000
 )
+
+// worthNodes and worthEntries are how much there must be for a checkpoint to be worth making: less
+// is replayed before anybody can look.
+var worthNodes, worthEntries = 2000, uint64(2000)
 
 // makeTexts is for how long texts are read for one; later only sizes go along that are known.
 var makeTexts = 2 * time.Second
@@ -132,6 +131,10 @@ func (f *Folder) MakeCheckpoint(ctx context.Context) (header, body []byte, err e
 	}
 	snapshot, frontier, err := f.snapshot()
 	if snapshot == nil || err != nil {
+		return nil, nil, err
+	}
+	// What it names must not be lost with the power, or it could never be confirmed.
+	if err := f.home.Sync(); err != nil {
 		return nil, nil, err
 	}
 	atLength()

@@ -52,6 +52,17 @@ func SetMakeTexts(d time.Duration) (restore func()) {
 	return func() { makeTexts = was }
 }
 
+// SetWorth says how much there must be for a checkpoint to be made, until the function that it
+// returns is called.
+func SetWorth(n int) (restore func()) {
+	nodes, entries := worthNodes, worthEntries
+	worthNodes, worthEntries = n, uint64(n)
+	return func() { worthNodes, worthEntries = nodes, entries }
+}
+
+// AwaitConfirm waits until a first view that can be confirmed is.
+func (f *Folder) AwaitConfirm() { f.confirming.Wait() }
+
 // SetMaxWaiting says how many operations wait in memory, until the function that it returns is
 // called.
 func SetMaxWaiting(n int) (restore func()) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/zeebo/blake3"
 
+	"github.com/sheaf-fs/sheaf/crdt/fault"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
@@ -304,6 +305,9 @@ func (f *Folder) forkedSince(v *first) bool {
 
 // compareFirst says in what the view differs from what the entries say; "" if in nothing.
 func (f *Folder) compareFirst(v *first) (string, error) {
+	if fault.On("crdt-trust-checkpoint") {
+		return "", nil
+	}
 	f.mu.RLock()
 	made := v.made
 	f.mu.RUnlock()

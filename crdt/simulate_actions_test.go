@@ -29,7 +29,7 @@ var chances = map[string]int{
 	"chmod": 3, "open": 5, "save": 14, "save twice": 2, "append": 4, "replace by rename": 2, "symlink": 1,
 	"object": 4, "same change": 3, "same directory": 2, "restore": 2, "undo": 2, "choose": 2,
 	"deliver": 24, "apart": 3, "reopen": 2, "kill": 3, "power loss": 5, "fsync": 2, "back up": 2, "restore home": 1,
-	"poison": 4, "join": 1,
+	"poison": 4, "join": 2, "note checkpoint": 2,
 }
 
 // plan draws n actions.
@@ -86,16 +86,18 @@ func (w *world) do(act action) {
 			w.say(a, "is an older copy again, %s has the rest", b.name())
 			w.restore(a, b)
 		}
+	case "note checkpoint":
+		w.noteCheckpoint(a)
 	case "poison":
 		w.mallory.act(w, a)
 	case "join":
-		if len(w.devices) < 5 && a.f.Admitted(a.home.Device()) { // it may have lost that with its power
+		if len(w.devices) < 5 && a.f.Admitted(a.home.Device()) && !a.f.Unconfirmed() { // it may have lost that with its power
 			n := w.add()
 			a.invite(n.device)
 			n.watch()
 			w.synced(a)
 			w.say(a, "invites %s", n.name())
-			w.pass(a, n, 1000)
+			w.arrive(a, n)
 		}
 	default:
 		w.person(act.Do, a)
@@ -196,7 +198,7 @@ func (w *world) pick(a *actor, kind crdt.Kind) (crdt.Info, bool) {
 
 // person has the person at a device do one thing.
 func (w *world) person(do string, a *actor) {
-	if !a.f.Admitted(a.home.Device()) {
+	if !a.f.Admitted(a.home.Device()) || a.f.Unconfirmed() {
 		return
 	}
 	name := fmt.Sprintf("n%d", w.rnd.IntN(6))
@@ -357,6 +359,9 @@ func (w *world) everyone(do, name string) {
 	w.unsure[tok] = true // whether anybody could do it is not followed
 	w.mayReturn(tok)     // made on different versions it is there twice
 	for _, a := range w.devices {
+		if a.f.Unconfirmed() {
+			continue
+		}
 		var err error
 		switch i, e := a.f.Resolve(name); {
 		case do == "same directory" && e != nil:
@@ -490,6 +495,7 @@ func (h *hostile) act(w *world, a *actor) {
 		w.Fatal(err)
 	}
 	_, err = a.f.Receive([]*feed.Entry{e})
+	w.confirmed(a)
 	w.say(a, "is given %d of a hostile member: %v", d.Seq, err)
 	switch {
 	case err == nil:

@@ -45,7 +45,7 @@ func (f *Folder) poison(r *rand.Rand, node, other NodeID) op {
 		return op{Text: &textOp{Node: node, Event: e.Encode(), By: "\x1b[31m" + badName}}
 	}
 	object := Object{Hash: Hash(unknown), Size: r.Int64()}
-	switch r.IntN(20) {
+	switch r.IntN(24) {
 	case 0:
 		return of(tree.Op{Do: tree.OpPlace, Node: node, Parent: other, Name: badName})
 	case 1: // below itself, perhaps
@@ -87,11 +87,19 @@ func (f *Folder) poison(r *rand.Rand, node, other NodeID) op {
 		return []op{{}, {Mark: &markOp{Label: badName}}}[r.IntN(2)]
 	case 18: // an id that does not follow from what it names
 		return of(tree.Op{Do: tree.OpCreate, Node: node, Kind: Dir, Parent: other, Name: "n2", Gen: 7})
+	case 19, 20, 21, 22: // one of those that build on each other, in any order
+		ops, err := decodeOps(chained[r.IntN(len(chained))])
+		if err != nil {
+			panic(err)
+		}
+		return ops[r.IntN(len(ops))]
 	default: // in a directory that others may make later, or in a file
 		id := tree.NodeIDFor(Dir, other, "n3", nil, 3)
 		return of(tree.Op{Do: tree.OpCreate, Node: id, Kind: Dir, Parent: other, Name: "n3", Gen: 3})
 	}
 }
+
+var chained = Chained(8)
 
 // Chained returns the payloads of entries, each of which builds on the one before: a file, and
 // events that each add a line to its text or its attributes, every fifth a whole object.

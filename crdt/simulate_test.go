@@ -25,6 +25,9 @@ const (
 func TestSimulate(t *testing.T) {
 	seeds, first := number("SHEAF_SEEDS", 10), number("SHEAF_FIRST", 1)
 	t.Cleanup(crdt.SetFlushDelay(time.Hour)) // what is sealed and synced when is the plan's to say
+	t.Cleanup(crdt.SetStalled(time.Hour))    // and so is what comes
+	t.Cleanup(crdt.SetWorth(0))
+	t.Cleanup(crdt.SetMaxWaiting(2))
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			acts := plan(seed, simActions)
