@@ -12,13 +12,13 @@ import (
 // faults it must.
 func TestBreaks(t *testing.T) {
 	for fault, test := range map[string]string{"crdt-expire-heads": "^TestExpire$", "crdt-undo-blind": "^TestUndoAmongOthers$",
-		"blob-trust-disk": "^TestRepairObject$", "crdt-any-key": "^TestRepairKey$"} {
+		"blob-trust-disk": "^TestRepairObject$", "crdt-any-key": "^TestRepairKey$", "crdt-drop-waiting": "^TestWaiting$"} {
 		t.Run(fault, func(t *testing.T) { broken(t, fault, test) })
 	}
 	for _, fault := range []string{
 		"crdt-current-base", "crdt-refuse-own", "crdt-forget-pending", "tree-delete-blind",
 		"crdt-first-of-fork", "crdt-tell-once", "crdt-own-clock", "kv-skip-sync",
-		"crdt-trust-checkpoint", "crdt-drop-waiting",
+		"crdt-trust-checkpoint",
 	} {
 		t.Run(fault, func(t *testing.T) { broken(t, fault, "^TestSimulate$") })
 	}

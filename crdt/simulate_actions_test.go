@@ -447,7 +447,7 @@ func (w *world) vanished(before, after string) {
 type hostile struct {
 	key   ed25519.PrivateKey
 	id    feed.ID
-	heads []feed.Head // of all branches
+	heads []feed.Head // of all branches of all its runs
 }
 
 func newHostile(w *world, by *actor) *hostile {
@@ -469,16 +469,19 @@ func (h *hostile) act(w *world, a *actor) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	d := feed.Draft{Folder: a.f.ID(), Feed: h.id, Seq: 1, Time: time.Unix([]int64{1_700_000_000, 4_070_908_800, -1}[w.rnd.IntN(3)], 0)}
+	// Its runs do not tell of each other, so that what they hold comes in any order.
+	id := feed.ID{Device: h.id.Device, Run: 1 + w.rnd.Uint64N(3)}
+	heads := slices.DeleteFunc(slices.Clone(h.heads), func(h feed.Head) bool { return h.Feed != id })
+	d := feed.Draft{Folder: a.f.ID(), Feed: id, Seq: 1, Time: time.Unix([]int64{1_700_000_000, 4_070_908_800, -1}[w.rnd.IntN(3)], 0)}
 	for _, head := range frontier.Heads() {
-		if head.Feed != h.id {
+		if head.Feed.Device != id.Device {
 			d.Frontier = append(d.Frontier, head)
 		}
 	}
-	if len(h.heads) > 0 && w.rnd.IntN(8) > 0 {
-		prev := h.heads[len(h.heads)-1]
+	if len(heads) > 0 && w.rnd.IntN(8) > 0 {
+		prev := heads[len(heads)-1]
 		if w.rnd.IntN(3) == 0 {
-			prev = h.heads[w.rnd.IntN(len(h.heads))]
+			prev = heads[w.rnd.IntN(len(heads))]
 		}
 		if held, err := a.f.Holds(prev); err != nil {
 			w.Fatal(err)

@@ -103,7 +103,7 @@ func TestWaitingForEver(t *testing.T) {
 	a, _ := pair(t)
 	s := a.stranger("stranger")
 	for i := range 3 {
-		a.receive([]*feed.Entry{s.entry(crdt.Never(i, 10_000))})
+		a.receive([]*feed.Entry{s.entry(crdt.Never(i, 5_000))})
 		if n, more := a.f.Waiting(); n > 2*4096 || !more {
 			t.Fatalf("%d operations wait in memory, more: %v", n, more)
 		}
@@ -119,7 +119,7 @@ func TestWaitingForEver(t *testing.T) {
 func TestWaitingChain(t *testing.T) {
 	a, b := pair(t)
 	first, rest := a.stranger("first"), a.stranger("rest")
-	n := 30_000
+	n := 10_000 // more than wait in memory
 	plain := crdt.Chained(n)
 	e := rest.entry(crdt.Joined(plain[2:]...))
 	sync(t, a, b)
