@@ -151,6 +151,7 @@ func (fs *filesystem) bringInFile(src localSource, dst, to *inode, newName strin
 	}
 	mtime := time.Unix(st.Mtim.Unix())
 	n := fs.add(&inode{kind: crdt.File})
+	n.mu.Lock()
 	n.draft = draft{mode: st.Mode & 0o7777, mtime: mtime, xattrs: xattrsOf(fd)}
 	n.loaded, n.mtime, n.writer = true, mtime, who
 	now := time.Now()
@@ -159,8 +160,11 @@ func (fs *filesystem) bringInFile(src localSource, dst, to *inode, newName strin
 	s.record = record{ID: fs.journal.number(), Kind: sessionRecord, Parent: to.node, Name: newName,
 		Path: join(fs.folder.Path(to.node), newName), Mode: n.draft.mode, Truncated: true, Synced: true}
 	n.sess = s
+	n.mu.Unlock()
 	undo := func(err error) error {
+		n.mu.Lock()
 		n.sess = nil
+		n.mu.Unlock()
 		s.closeFiles()
 		fs.journal.drop(s.ID)
 		delete(fs.inodes, n.id)

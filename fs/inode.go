@@ -2,7 +2,7 @@ package fs
 
 import (
 	"encoding/binary"
-	"sync"
+	"math/bits"
 	"syscall"
 	"time"
 
@@ -13,35 +13,38 @@ import (
 
 // inode is what the kernel knows by one number: a node of the folder, or a file
 // that is not in the folder yet.
+//
+// There is one for each file that the kernel has asked about, which may be all: it is kept
+// small, and what only some need is in the view.
 type inode struct {
-	id   uint64 // the kernel's number, never used twice in one mount
-	ino  uint64 // what stat shows
-	kind crdt.Kind
-	alt  crdt.Version // of a version shown beside the one under the name
+	id  uint64       // the kernel's number, never used twice in one mount
+	ino uint64       // what stat shows
+	alt crdt.Version // of a version shown beside the one under the name
 
 	// Under filesystem.mu.
 	lookups uint64
-	handles int
 	listed  uint64 // of a directory: namesNow of the listing that the kernel keeps, 0 if it keeps none
+	handles int32
 
 	// Read under filesystem.mu or mu, written under both.
+	bits    uint32     // set-user-ID and set-group-ID, under mu
+	owner   fuse.Owner // under mu
 	node    crdt.NodeID
-	bound   bool   // node is valid
 	parent  *inode // place while not bound, or while a rename waits
 	name    string
-	gone    bool       // removed: open handles go on with its bytes
-	owner   fuse.Owner // under mu
-	bits    uint32     // set-user-ID and set-group-ID, under mu
-	unnamed bool       // made without a name, which it may be given
-	special *record    // of a pipe, socket or device
-
+	special *record // of a pipe, socket or device
+	kind    crdt.Kind
+	bound   bool // node is valid
+	gone    bool // removed: open handles go on with its bytes
+	unnamed bool // made without a name, which it may be given
 	crossed bool // gone to be of this device: the kernel is to look its name up again
 
-	mu sync.Mutex
-	view
-	draft draft
-	atime time.Time // as set by utimens; the mount keeps no times of reading
-	touch time.Time // last change of names in a directory, of attributes of a file
+	// Under mu, as the view is.
+	cached    bool   // while nothing is loaded: the kernel, or a reader, may have been given shownLast
+	shownLast *shown // before the one that is shown
+	told      int64  // the size that the kernel was told last, unknown if it asks before it reads
+
+	mu
 }
 
 // draft holds the attributes of a file that is not in the folder yet.
@@ -87,13 +90,13 @@ func (fs *filesystem) unindex(in *inode) {
 // nodeKey finds the inode of a node, or of a version of it shown beside.
 type nodeKey struct {
 	node crdt.NodeID
-	alt  string
+	alt  uint64 // 0: the node
 }
 
 func key(node crdt.NodeID, alt crdt.Version) nodeKey {
 	k := nodeKey{node: node}
-	if alt != nil {
-		k.alt = alt.String()
+	for i, id := range alt {
+		k.alt = bits.RotateLeft64(k.alt, i) ^ binary.BigEndian.Uint64(id[:])
 	}
 	return k
 }
@@ -110,7 +113,6 @@ func (fs *filesystem) add(in *inode) *inode {
 	fs.lastID++
 	in.id = fs.lastID
 	fs.inodes[in.id] = in
-	in.object.fd = -1
 	if in.ino == 0 {
 		in.ino = newNumber()
 	}

@@ -48,7 +48,9 @@ func (fs *filesystem) keepDraft(in, dir *inode, name string) error {
 	if err := fs.makeLocalDir(dir.node); err != nil {
 		return err
 	}
+	in.mu.Lock()
 	writer := in.writer
+	in.mu.Unlock()
 	if err := fs.takeOutFile(in, dir, name, fs.localPath(dir.node, name), writer); err != nil {
 		return err
 	}

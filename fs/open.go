@@ -201,7 +201,9 @@ func (fs *filesystem) closeView(h *handle) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !h.writes() {
-		n.readers--
+		if n.readers--; n.readers == 0 {
+			n.lastRead = time.Time{}
+		}
 	} else {
 		n.writers--
 		if h.placed {

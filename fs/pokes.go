@@ -157,7 +157,11 @@ func (fs *filesystem) ghost(node crdt.NodeID) *inode {
 	if info, err := fs.folder.Get(node); err == nil {
 		return fs.inodeFor(info)
 	}
-	return fs.add(&inode{kind: fs.folder.KindOf(node), draft: draft{mode: 0o600}}) // until the kernel forgets it
+	in := fs.add(&inode{kind: fs.folder.KindOf(node)}) // until the kernel forgets it
+	in.mu.Lock()
+	in.draft.mode = 0o600
+	in.mu.Unlock()
+	return in
 }
 
 func pokeKind(k crdt.Kind) guardian.Kind {

@@ -34,10 +34,10 @@ func (fs *filesystem) mknodSpecial(in *fuse.MknodIn, name string, out *fuse.Entr
 	}
 	owner, _ := newOwner(dir, in.Owner)
 	now := time.Now()
-	n := fs.add(&inode{kind: special, owner: owner, touch: now,
+	n := fs.add(&inode{kind: special, owner: owner,
 		special: &record{ID: fs.journal.number(), Kind: specialRecord, Mode: in.Mode, Rdev: in.Rdev}})
 	n.mu.Lock()
-	n.mtime = now
+	n.mtime, n.touch = now, now
 	fs.put(n, dir, name)
 	err := fs.keepSpecial(n)
 	if err != nil {
@@ -75,8 +75,10 @@ func (fs *filesystem) loadSpecial() {
 		}
 		n := fs.add(&inode{kind: special, special: &r})
 		fs.setOwner(n, r.Owner)
+		n.mu.Lock()
 		n.mtime = fs.started
 		fs.put(n, fs.inodeFor(info), r.Name)
+		n.mu.Unlock()
 	}
 }
 

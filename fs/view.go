@@ -2,6 +2,7 @@ package fs
 
 import (
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,7 +36,6 @@ type view struct {
 	before    crdt.Version
 	flipping  bool // the kernel is being told of a new version; before is what it may still show
 	flipped   time.Time
-	told      int64  // the size that the kernel was told last, unknown if it asks before it reads
 	mixed     bool   // the page cache may have bytes of versions that are not shown any more
 	announced uint64 // the version that the kernel and watchers were told of last, as announce names it
 
@@ -45,16 +45,68 @@ type view struct {
 	savedMtime   time.Time
 	savedSize    int64
 	dated        *shown // came from elsewhere; the time is that of its being shown, not of its coming
-	shownLast    *shown // before the one that is shown
-	cached       bool   // while nothing is loaded: the kernel, or a reader, may have been given shownLast
 
 	guards map[process]guard
+
+	draft draft
+	atime time.Time // as set by utimens; the mount keeps no times of reading
+	touch time.Time // last change of names in a directory, of attributes of a file
 }
 
 // objectFile is content that is kept whole.
 type objectFile struct {
 	*crdt.Object
 	fd int // of the object, -1 when not open
+}
+
+// mu is the lock of an inode, which has its view made: of most files that the kernel knows
+// there is nothing to say between two calls, and then there is no view.
+type mu struct {
+	lock sync.Mutex
+	*view
+}
+
+// views holds views that say nothing, for the next who needs one.
+var views = sync.Pool{New: func() any { return &view{object: objectFile{fd: -1}} }}
+
+func (m *mu) Lock() {
+	m.lock.Lock()
+	m.begin()
+}
+
+func (m *mu) TryLock() bool {
+	if !m.lock.TryLock() {
+		return false
+	}
+	m.begin()
+	return true
+}
+
+func (m *mu) Unlock() {
+	if m.blank() {
+		views.Put(m.view)
+		m.view = nil
+	}
+	m.lock.Unlock()
+}
+
+func (m *mu) begin() {
+	if m.view == nil {
+		m.view = views.Get().(*view)
+	}
+}
+
+// blank tells whether the view says nothing that a new one would not.
+func (v *view) blank() bool {
+	o, d := &v.object, &v.draft
+	return !v.loaded && v.version == nil && v.text == "" && o.Object == nil && o.fd == -1 && v.mtime == time.Time{} &&
+		v.sess == nil && v.writer == nil &&
+		v.readers == 0 && v.lastRead == time.Time{} && v.writers == 0 && v.placed == 0 && v.active == 0 &&
+		!v.stale && v.due == time.Time{} && v.heldSince == time.Time{} && v.holdUntil == time.Time{} &&
+		v.before == nil && !v.flipping && v.flipped == time.Time{} && !v.mixed && v.announced == 0 &&
+		!v.saved && v.savedVersion == nil && v.savedMtime == time.Time{} && v.savedSize == 0 && v.dated == nil && v.guards == nil &&
+		d.mode == 0 && d.mtime == time.Time{} && d.xattrs == nil && d.early == nil &&
+		v.atime == time.Time{} && v.touch == time.Time{}
 }
 
 // load brings the folder's content into the view. The caller holds in.mu.
@@ -131,8 +183,9 @@ func (fs *filesystem) show(in *inode, c crdt.Content) error {
 			return &crdt.Error{Op: "open", Path: fs.folder.Path(in.node), Kind: crdt.ErrNotHere, Err: err}
 		}
 	}
+	mtime := in.mtime
 	in.unload()
-	in.loaded, in.version, in.text = true, c.Version, c.Text
+	in.loaded, in.version, in.text, in.mtime = true, c.Version, c.Text, mtime
 	in.object = objectFile{c.Object, fd}
 	in.stale, in.heldSince = false, time.Time{}
 	if info, err := fs.folder.Get(in.node); err == nil {
@@ -154,6 +207,9 @@ func (in *inode) unload() {
 		syscall.Close(in.object.fd)
 	}
 	in.object = objectFile{fd: -1}
+	if in.loaded {
+		in.mtime = time.Time{} // as shown last
+	}
 	in.loaded, in.version, in.text = false, nil, ""
 }
 
