@@ -58,6 +58,7 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	d := &daemon{o: o, log: log, stop: stop,
 		mounts: map[crdt.FolderID]*mounted{}, errs: map[crdt.FolderID]*control.Error{}}
 
+	sampleAllocations()
 	rest := sync.OnceFunc(workHard())
 	defer rest()
 	d.home, err = openHome(o, crdt.Options{DeviceName: o.Device, Logger: log})

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
@@ -58,6 +60,14 @@ func percent(live uint64, hard bool) int {
 	return max(least, int(100*spare/max(live, spare/10)))
 }
 
+// sampleAllocations keeps where memory was allocated, which takes some itself, for those only
+// who asked for profiles. It is called before there is much.
+func sampleAllocations() {
+	if os.Getenv(profileEnv) == "" {
+		runtime.MemProfileRate = 0
+	}
+}
+
 // workHard lets more garbage pile up, until the function that it returns is called: opening a
 // folder and importing one make much of it, and somebody waits.
 func workHard() (done func()) {
@@ -82,6 +92,7 @@ func keepSmall(ctx context.Context) {
 		now := allocs[0].Value.Uint64()
 		if now-last < quiet && now-trimmed > worth {
 			debug.FreeOSMemory()
+			dropProgram()
 			trimmed = now
 		}
 		last = now
