@@ -140,8 +140,8 @@ func (f *Folder) textDigest(node NodeID) (Hash, *unread, error) {
 	}
 	texts := map[lineage]Version{}
 	h := blake3.NewDeriveKey("sheaf 2026-01 version of texts v1")
-	h.Write([]byte{DigestVersion}) // what other rules made of it is not what was kept
-	for _, e := range info.Heads { // sorted
+	h.Write([]byte{DigestVersion})         // what other rules made of it is not what was kept
+	for _, e := range f.tree.Heads(node) { // sorted
 		if e.Object == nil {
 			texts[e.Text] = append(texts[e.Text], e.ID)
 			h.Write(e.ID[:])

@@ -126,16 +126,16 @@ func (f *Folder) objectUses(ctx context.Context, k Keep, uses map[Hash]use) (see
 			return 0, ctx.Err()
 		}
 		f.mu.RLock()
-		events := f.tree.History(id)
+		events, heads := f.tree.History(id), f.tree.Heads(id)
 		n := f.tree.Get(id)
 		f.mu.RUnlock()
-		f.addUses(k, n, events, acked, uses)
+		f.addUses(k, n, heads, events, acked, uses)
 	}
 	return seen, nil
 }
 
 // addUses adds what one file says.
-func (f *Folder) addUses(k Keep, n *tree.Info, events []tree.Event, acked map[feed.ID]uint64, uses map[Hash]use) {
+func (f *Folder) addUses(k Keep, n *tree.Info, heads, events []tree.Event, acked map[feed.ID]uint64, uses map[Hash]use) {
 	base := map[EventID]bool{} // of texts
 	for _, e := range events {
 		if e.Object == nil {
@@ -150,7 +150,7 @@ func (f *Folder) addUses(k Keep, n *tree.Info, events []tree.Event, acked map[fe
 		if e.Object == nil {
 			continue
 		}
-		head := slices.ContainsFunc(n.Heads, func(h tree.Event) bool { return h.ID == e.ID }) || n.Version.Has(e.ID)
+		head := slices.ContainsFunc(heads, func(h tree.Event) bool { return h.ID == e.ID }) || n.Version.Has(e.ID)
 		mine := e.Stamp.Feed.Device == f.home.device && acked[e.Stamp.Feed] < e.Stamp.Seq
 		if fault.On("crdt-expire-heads") {
 			head = false

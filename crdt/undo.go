@@ -308,7 +308,7 @@ func (u *undo) untouched(e *effects, n *tree.Info) bool {
 	if e.create == nil && len(e.events) == 0 {
 		// It was brought back, with the content that it had.
 		end := u.a.ops[len(u.a.ops)-1].Stamp.Lamport
-		return !slices.ContainsFunc(n.Heads, func(h tree.Event) bool { return h.Stamp.Lamport > end })
+		return !slices.ContainsFunc(u.f.tree.Heads(n.Node), func(h tree.Event) bool { return h.Stamp.Lamport > end })
 	}
 	var last Version
 	if k := len(e.events); k > 0 {

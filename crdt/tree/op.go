@@ -19,7 +19,7 @@ const (
 	OpCreate OpKind = 1
 	// OpPlace renames or moves a node: Parent, Name.
 	OpPlace OpKind = 2
-	// OpRemove deletes a node: Seen, the version of a file its author saw (Info.Heads).
+	// OpRemove deletes a node: Seen, the version of a file its author saw ([Tree.Heads]).
 	OpRemove OpKind = 3
 	// OpContent gives a file new content: Event, Parents, and Object or Text; Time. The caller
 	// has checked that Event follows from the node, the parents and the content. By.

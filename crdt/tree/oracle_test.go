@@ -333,13 +333,14 @@ func (o *oracle) dump() string {
 		if g := o.groups(id); len(g) > 0 {
 			i.Version, last = oversion(g[0]), g[0][0].at
 		}
+		var tops []Event
 		for _, e := range o.maximal(id, func(*oevent) bool { return true }) {
-			i.Heads = append(i.Heads, Event{ID: e.id, Stamp: e.at})
+			tops = append(tops, Event{ID: e.id, Stamp: e.at})
 		}
 		if i.MtimeSet = n.mtimed.Lamport > 0 && n.mtimed.Compare(last) > 0; i.MtimeSet {
 			i.Mtime = n.mtime
 		}
-		lines = append(lines, line(path, &i, n.xattrs))
+		lines = append(lines, line(path, &i, tops, n.xattrs))
 		for _, a := range n.alts {
 			lines = append(lines, fmt.Sprintf("%s/%s = %v", o.path(o.nodes[n.parent]), a.Name, a.Version))
 		}
@@ -366,15 +367,15 @@ func dump(t *Tree) string {
 		for k, v := range t.Xattrs(id) {
 			xattrs[k] = string(v)
 		}
-		lines = append(lines, line(paths[id], t.Get(id), xattrs))
+		lines = append(lines, line(paths[id], t.Get(id), t.Heads(id), xattrs))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
 
-func line(path string, i *Info, xattrs map[string]string) string {
+func line(path string, i *Info, tops []Event, xattrs map[string]string) string {
 	var heads, attrs []string
-	for _, h := range i.Heads {
+	for _, h := range tops {
 		heads = append(heads, fmt.Sprintf("%v@%d/%d", Version{h.ID}, h.Stamp.Lamport, h.Stamp.Feed.Device[0]))
 	}
 	slices.Sort(heads)
