@@ -62,15 +62,21 @@ func TestViewsAreLetGo(t *testing.T) {
 	if size := unsafe.Sizeof(inode{}); size > 160 {
 		t.Errorf("an inode takes %d bytes", size)
 	}
-	d := mounted(t)
+	d := newDevice(t, "here")
 	var node crdt.NodeID
-	err := d.f.Update(func(tx *crdt.Tx) (err error) {
+	f, err := d.home.CreateFolder("notes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = f.Update(func(tx *crdt.Tx) (err error) {
 		node, _, err = tx.Create(crdt.Root, "f.txt", 0o644, crdt.NewContent{Text: "one\n"})
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.f = f
+	d.mount() // which hears of no change
 	letGo := func(what string) {
 		t.Helper()
 		eventually(t, what, func() bool {
