@@ -21,7 +21,7 @@ var (
 	replaced = note{"replaced", "written anew by a program that had not read it; the old text is in its history"}
 	guessed  = note{"guessed", "written by a program that had not read it, and taken for a change of an older version: what came since was kept, so look whether that is right"}
 	emptied  = note{"emptied", "emptied by a program; the old text is in its history"}
-	resolved = note{"resolved", "saved by a program that had also read a version shown beside it, which is in its history now"}
+	resolved = note{"resolved", "saved by a program that was run on it and a version shown beside it, which is in its history now"}
 	cutShort = note{"cut-short", "the program that wrote it was killed before it was done; the old text is in its history"}
 )
 
@@ -39,21 +39,24 @@ const (
 // prefers the older version: a doubled line is seen, a deleted one is not.
 func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base {
 	b := fs.hadRead(node, s, c)
-	if c.Object == nil {
+	// Who has read the same bytes knows the version that has them now: one by which another
+	// device has chosen between two, or a text that came to what it was. From the older version
+	// the change that was undone since could not be made again: it would be the same change.
+	now, err := fs.folder.Content(node)
+	if err != nil || now.Version.Equal(b.version) || (now.Object == nil) != (c.Object == nil) {
 		return b
 	}
-	// Who has read the same bytes knows the version that has them now, such as one by which
-	// another device has chosen between two.
-	was, errA := fs.folder.ContentAt(node, b.version)
-	now, errB := fs.folder.Content(node)
-	if errA == nil && errB == nil && was.Object != nil && same(now, crdt.NewContent{Object: was.Object}) {
+	was, err := fs.folder.ContentAt(node, b.version)
+	if err == nil && same(now, crdt.NewContent{Text: was.Text, Object: was.Object}) {
 		b.version = now.Version
 	}
 	return b
 }
 
-// knownBeside is what is shown beside the file and the writer of a session had read, as a
-// program that makes one of two does. What it saves takes the place of both.
+// knownBeside is what is shown beside the file and the writer of a session was run to make one
+// of: its command line names both, and it has read both and nothing else of the folder. What it
+// saves takes the place of both. Others have read both, too: who indexes the folder, who formats
+// all of it, and who compares two pictures and then goes on with one of them.
 func (fs *filesystem) knownBeside(node crdt.NodeID, s *session) (known crdt.Version) {
 	info, err := fs.folder.Get(node)
 	if err != nil || !info.Beside {
@@ -64,12 +67,27 @@ func (fs *filesystem) knownBeside(node crdt.NodeID, s *session) (known crdt.Vers
 	if w == nil {
 		return nil
 	}
-	for _, v := range fs.reads.besides(w.process, node, s.begun) {
-		if _, err := fs.folder.GetAt(node, v); err == nil {
+	besides := fs.reads.besides(w.process, node, s.begun)
+	if len(besides) == 0 || len(until(fs.reads.of(w.process, node), s.begun)) == 0 {
+		return nil
+	}
+	args := w.arguments()
+	if !named(args, info.Name) {
+		return nil
+	}
+	for _, v := range besides {
+		if beside, err := fs.folder.GetAt(node, v); err == nil && named(args, beside.Name) {
 			known = append(known, v...)
 		}
 	}
 	return known
+}
+
+// named tells whether an argument is a path to a file of this name.
+func named(args []string, name string) bool {
+	return slices.ContainsFunc(args, func(a string) bool {
+		return a == name || strings.HasSuffix(a, "/"+name) || strings.HasSuffix(a, "="+name)
+	})
 }
 
 func (fs *filesystem) hadRead(node crdt.NodeID, s *session, c crdt.NewContent) base {

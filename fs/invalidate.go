@@ -193,7 +193,7 @@ func (in *inode) held(now time.Time) (time.Duration, bool) {
 // the kernel. It runs on the queue.
 func (fs *filesystem) refresh(in *inode) bool {
 	fs.resolver.flush() // who reads what is shown now is known
-	told := fs.flip(in)
+	told := fs.flip(in, fs.undone(in))
 	if told {
 		fs.server.InodeNotify(in.id, 0, 0)
 	}
@@ -211,9 +211,33 @@ func (fs *filesystem) refresh(in *inode) bool {
 	return told
 }
 
+// span is two versions of a file.
+type span struct{ from, to crdt.Version }
+
+// undone finds out whether what the kernel may show of a file is the same text as the folder's
+// newer version, such as after what was done and undone again elsewhere: then there is nothing
+// to tell anybody. Old versions of a long history take a while to make, and whoever asks for the
+// file waits for in.mu: they are compared without it. Of what is not the same the span is empty.
+func (fs *filesystem) undone(in *inode) (again span) {
+	in.mu.Lock()
+	ask := in.stale && in.bound && !in.gone && !in.loaded && in.cached && !fs.underway(in)
+	if ask {
+		_, held := in.held(time.Now())
+		info, err := fs.folder.Get(in.node)
+		ask = !held && err == nil && info.Size == in.shownLast.size && !info.MtimeSet
+		again = span{in.shownLast.version, info.Version}
+	}
+	node := in.node
+	in.mu.Unlock()
+	if !ask || !fs.equal(node, again.from, again.to) {
+		return span{}
+	}
+	return again
+}
+
 // flip makes the view show the folder's version, and tells whether the kernel is
-// to be told. Until it is, what is opened may show either version.
-func (fs *filesystem) flip(in *inode) bool {
+// to be told. Until it is, what is opened may show either version. again is what undone found.
+func (fs *filesystem) flip(in *inode, again span) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.due = time.Time{}
@@ -236,8 +260,8 @@ func (fs *filesystem) flip(in *inode) bool {
 			return false
 		}
 		news := in.announce(info.Version)
-		if in.cached && !(news && info.Version.Equal(in.shownLast.version)) && info.Size == in.shownLast.size && !info.MtimeSet &&
-			fs.equal(in.node, in.shownLast.version, info.Version) {
+		if in.cached && !(news && info.Version.Equal(in.shownLast.version)) && !info.MtimeSet &&
+			again.to != nil && again.from.Equal(in.shownLast.version) && again.to.Equal(info.Version) {
 			in.stale, in.heldSince = false, time.Time{}
 			in.shownLast.version = slices.Clone(info.Version)
 			in.dated = in.shownLast
@@ -297,9 +321,8 @@ func (in *inode) announce(v crdt.Version) bool {
 	return was != in.announced
 }
 
-// equal tells whether two versions of a text are the same, such as after what was done and
-// undone again elsewhere: then there is nothing to tell anybody.
-func (fs *filesystem) equal(node crdt.NodeID, a, b crdt.Version) bool {
+// equalTexts tells whether two versions of a text are the same.
+func (fs *filesystem) equalTexts(node crdt.NodeID, a, b crdt.Version) bool {
 	was, err := fs.folder.ContentAt(node, a)
 	if err != nil || was.Object != nil || fault.On("fs-tell-always") {
 		return false

@@ -109,6 +109,8 @@ type filesystem struct {
 	// The constants of these names; tests of what happens before make them longer.
 	dance time.Duration // under mu
 	ripe  time.Duration // under ripeMu
+
+	equal func(node crdt.NodeID, a, b crdt.Version) bool // equalTexts; tests wait in it
 }
 
 // sessionsDir is where a folder's journal and sessions are.
@@ -176,6 +178,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	if fs.log == nil {
 		fs.log = slog.New(slog.DiscardHandler)
 	}
+	fs.equal = fs.equalTexts
 	fs.pasts = &pasts{folder: f}
 	var err error
 	if fs.local, err = newLocal(fs.localRootDir, virtual{f, fs.harvestAll, o.Answer, o.Status, fs.pasts}); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -242,6 +243,16 @@ func readProc(path string, buf []byte) int {
 		return 0
 	}
 	return n
+}
+
+// arguments is the command line of a process that still runs, as far as it is short.
+func (p process) arguments() []string {
+	buf := make([]byte, 64<<10)
+	n := readProc(fmt.Sprintf("/proc/%d/cmdline", p.pid), buf)
+	if !p.alive() { // it is another one's
+		return nil
+	}
+	return strings.Split(string(buf[:n]), "\x00")
 }
 
 // alive tells whether the process still runs.

@@ -177,13 +177,22 @@ func (t *readTable) pick(node crdt.NodeID, want func(reading) bool) (out []readi
 	return out
 }
 
-// besides lists the versions shown beside a file that a process was given.
+// besides lists the versions shown beside a file that a process was given, if it was given no
+// other file.
 func (t *readTable) besides(p process, node crdt.NodeID, until time.Time) (out []crdt.Version) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range t.nodes[node] {
 		if r.beside && r.process == p && !r.at.After(until) {
 			out = append(out, r.version)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	for other, list := range t.nodes {
+		if other != node && slices.ContainsFunc(list, func(r reading) bool { return r.process == p }) {
+			return nil
 		}
 	}
 	return out

@@ -124,7 +124,7 @@ func TestReadBeforeTheKernelKnows(t *testing.T) {
 	in.mu.Lock()
 	in.stale = true
 	in.mu.Unlock()
-	eventually(t, "the new version is to be shown", func() bool { return c.s.fs.flip(in) })
+	eventually(t, "the new version is to be shown", func() bool { return c.s.fs.flip(in, span{}) })
 	got, err := os.ReadFile(c.path("log.md"))
 	if err != nil || string(got) != c.text {
 		t.Errorf("%q, %v; want %q", got, err, c.text)

@@ -89,3 +89,54 @@ func TestUndoneIsLetGo(t *testing.T) {
 		return !in.loaded
 	})
 }
+
+// What another device undid can be done again: what a program has read is then the text as it is
+// now, not the same text before.
+func TestUndoneIsDoneAgain(t *testing.T) {
+	t.Parallel()
+	here, far := pair(t)
+	here.write("f", "one\n")
+	here.flush()
+	exchange(t, here, far)
+	p := startPython(here)
+	p.do(`with open("f") as f: text = f.read()`) // an editor's buffer
+	far.edit("f", func(s string) string { return s + "two\n" })
+	far.edit("f", func(string) string { return "one\n" })
+	far.send(here)
+	p.do(`with open("f", "w") as f: f.write(text + "two\n")`)
+	here.flush()
+	equal(t, "the text", here.text("f"), "one\ntwo\n")
+	exchange(t, here, far)
+	equal(t, "the text there", far.text("f"), "one\ntwo\n")
+}
+
+// Nobody waits for a file while its old versions are compared.
+func TestUndoneIsComparedAside(t *testing.T) {
+	t.Parallel()
+	here, far, in, _ := undone(t, false)
+	comparing, looked := make(chan struct{}, 1), make(chan struct{})
+	here.s.fs.equal = func(node crdt.NodeID, a, b crdt.Version) bool {
+		select {
+		case comparing <- struct{}{}:
+		default: // again
+		}
+		<-looked
+		return here.s.fs.equalTexts(node, a, b)
+	}
+	far.send(here)
+	<-comparing
+	free := in.mu.TryLock()
+	if free {
+		in.mu.Unlock()
+	}
+	close(looked)
+	if !free {
+		t.Error("the file is locked meanwhile")
+	}
+	eventually(t, "it is compared", func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return !in.stale
+	})
+	equal(t, "the text", here.read("f"), "one\n")
+}

@@ -132,7 +132,21 @@ func TestWholeStale(t *testing.T) {
 	if len(here.f.Status().Beside) != 1 {
 		t.Error("a program that had not read the version beside ended it")
 	}
-	here.run(`sort -u "` + beside + `" package-lock.json -o package-lock.json`)
+	here.write("other", "")
+	for _, script := range []string{
+		`read -r a < "$1"; read -r b < package-lock.json; echo "$a $b" > package-lock.json`, // not told of the two
+		`sort -u ./* -o package-lock.json`,                                                  // and of others
+		`sort -u package-lock.json -o package-lock.json; cat "$1"`,
+	} {
+		if out, err := here.command("bash", "-c", script, "", beside).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", script, err, out)
+		}
+		here.flush()
+		if len(here.f.Status().Beside) != 1 {
+			t.Errorf("%s: the version beside ended", script)
+		}
+	}
+	here.run(`rm other; sort -u "` + beside + `" package-lock.json -o package-lock.json`)
 	here.flush()
 	equal(t, "names after a program had read both", here.names(), "package-lock.json")
 	if notes := here.f.Status().Notes; len(notes) == 0 || notes[len(notes)-1].Kind != "resolved" {
