@@ -24,9 +24,13 @@ func TestDiff(t *testing.T) {
 		{"line removed", "a\nx\nb\n", "a\nb\n", []Hunk{{sp(2, 2, "")}}},
 		{"newline at the end", "a\nb", "a\nb\n", []Hunk{{sp(3, 0, "\n")}}},
 		{"line after an open end", "b", "b\nc", []Hunk{{sp(1, 0, "\nc")}}},
-		{"word", "one two three\n", "one 2 three\n", []Hunk{{sp(4, 3, "2")}}},
-		{"word, wide characters", "é漢 two 😀\n", "é漢 zwei 😀\n", []Hunk{{sp(3, 3, "zwei")}}},
-		{"no characters inside a word", "one twenty three\n", "one twelve three\n", []Hunk{{sp(4, 6, "twelve")}}},
+		{"word", "one two three\n", "one 2 three\n", []Hunk{{sp(4, 4, "2 ")}}},
+		{"word, wide characters", "é漢 two 😀\n", "é漢 zwei 😀\n", []Hunk{{sp(3, 4, "zwei ")}}},
+		{"no characters inside a word", "one twenty three\n", "one twelve three\n", []Hunk{{sp(4, 7, "twelve ")}}},
+		{"the last word of a line", "one two\n", "one 2\n", []Hunk{{sp(3, 4, " 2")}}},
+		{"words in code", "f(a, b)\n", "f(c, b)\n", []Hunk{{sp(2, 1, "c")}}},
+		{"words side by side", "one two three four\n", "eins zwei three four\n", []Hunk{{sp(0, 3, "eins")}, {sp(4, 4, "zwei ")}}},
+		{"no indentation", "\tone + two\n", "\t1 + two\n", []Hunk{{sp(1, 4, "1 ")}}},
 		{"a character where words have no blanks", "漢字漢字漢字\n", "漢字漢あ漢字\n", []Hunk{{sp(3, 1, "あ")}}},
 		{"line with less than half its words", "one two three four\n", "one x y z\n", []Hunk{{sp(0, 19, "one x y z\n")}}},
 		{"slides down", "a\n\nb\n\nc\n", "a\n\nx\n\nb\n\nc\n", []Hunk{{sp(3, 0, "x\n\n")}}},
@@ -38,7 +42,7 @@ func TestDiff(t *testing.T) {
 		{"a removal slides up to a change", "a\nx\n\nold\n\nc\n", "a\ny\n\nc\n", []Hunk{{sp(2, 7, "y\n")}}},
 		{"two groups come to touch", "h\n}\nt\n", "h\nx\n}\ny\n}\nt\n", []Hunk{{sp(2, 0, "x\n}\ny\n")}}},
 		{"paired among others", "old\nkeep this line here\n", "new\nmore\nkeep that line here\n",
-			[]Hunk{{sp(0, 4, "new\nmore\n")}, {sp(9, 4, "that")}}},
+			[]Hunk{{sp(0, 4, "new\nmore\n")}, {sp(9, 5, "that ")}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := Diff(c.base, c.saved)

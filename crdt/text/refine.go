@@ -128,22 +128,69 @@ func likeness(a, b []int32) float64 {
 	return 2 * float64(n) / float64(all)
 }
 
-// words makes the splices that turn line a, which starts at pos, into line b, in whole words.
+// words makes the splices that turn line a, which starts at pos, into line b, in whole words. A word takes the blank behind
+// it along, or else the one before it, so that two that take the place of one do not come to stand as one word.
 func words(a, b string, pos int) []Splice {
 	p, s := commonEnds(a, b)
+	p -= blankAtEnd(a[:p])
+	s -= blankAtStart(a[len(a)-s:])
 	pos += utf8.RuneCountInString(a[:p])
 	a, b = a[p:len(a)-s], b[p:len(b)-s]
 	x, y := slices.Collect(tokens(a)), slices.Collect(tokens(b))
 	ids := interner{}
+	runs := differ(ids.all(x), ids.all(y))
 	at := 0
 	var out []Splice
-	for _, r := range differ(ids.all(x), ids.all(y)) {
+	for k, r := range runs {
+		if isWord(x[r.a0:r.a1]) && isWord(y[r.b0:r.b1]) {
+			next := len(x)
+			if k+1 < len(runs) {
+				next = runs[k+1].a0 - 1 // one character at least stays between two splices
+			}
+			switch {
+			case r.a1 < next && isBlank(x[r.a1]):
+				r.a1, r.b1 = r.a1+1, r.b1+1
+			case r.a0 > at && (k == 0 || r.a0 > at+1) && isBlank(x[r.a0-1]):
+				r.a0, r.b0 = r.a0-1, r.b0-1
+			}
+		}
 		pos += utf8.RuneCountInString(strings.Join(x[at:r.a0], ""))
-		at = r.a0
+		at = r.a1
 		n := utf8.RuneCountInString(strings.Join(x[r.a0:r.a1], ""))
 		out = append(out, Splice{Pos: pos, Del: n, Ins: strings.Join(y[r.b0:r.b1], "")})
+		pos += n
 	}
 	return out
+}
+
+// blankAtEnd is the length of the blank that a line's start ends with, if something is before it.
+func blankAtEnd(s string) int {
+	word := strings.TrimRight(s, " \t")
+	if word == "" {
+		return 0
+	}
+	return len(s) - len(word)
+}
+
+// blankAtStart is the length of the blank that a line's end starts with, if something is behind it.
+func blankAtStart(s string) int {
+	word := strings.TrimLeft(s, " \t")
+	if word == "" {
+		return 0
+	}
+	return len(s) - len(word)
+}
+
+func isBlank(token string) bool { return token[0] == ' ' || token[0] == '\t' }
+
+// isWord tells whether tokens start and end with a word.
+func isWord(tokens []string) bool {
+	if len(tokens) == 0 {
+		return false
+	}
+	first, _ := utf8.DecodeRuneInString(tokens[0])
+	last, _ := utf8.DecodeLastRuneInString(tokens[len(tokens)-1])
+	return inWord(first) && inWord(last)
 }
 
 // commonEnds gives the bytes of equal whole words at the start and the end of two lines.
