@@ -137,8 +137,14 @@ func (s *session) takeDigest(m *wire.Digest) error {
 	if s.f.rest.told == nil {
 		s.f.rest.told, s.f.rest.diverged = map[crdt.Device]crdt.Digest{}, map[crdt.Device]time.Time{}
 	}
+	was := s.f.rest.told[s.link.device].Version
 	s.f.rest.told[s.link.device] = crdt.Digest{Version: m.Version, Frontier: m.Frontier, Sum: m.Sum}
 	s.f.mu.Unlock()
+	if was != m.Version && m.Version != crdt.DigestVersion {
+		s.n.log.Warn("a device merges by other rules: states are not compared", "folder", s.f.Name(), "device", s.link.device,
+			"ours", crdt.DigestVersion, "theirs", m.Version)
+		s.n.announce()
+	}
 	s.n.judge(s.f, s.link.device)
 	s.kick(dirtyDigest)
 	return nil
@@ -192,6 +198,21 @@ func (f *shared) divergedSince(d crdt.Device) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.rest.diverged[d]
+}
+
+// rules tells whether a device merges by other rules than this one, as its digests say: those of
+// an older or of a newer sheaf. What it told when it was connected last counts.
+func (f *shared) rules(d crdt.Device) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch v := f.rest.told[d].Version; {
+	case v == 0 || v == crdt.DigestVersion:
+		return ""
+	case v < crdt.DigestVersion:
+		return RulesOlder
+	default:
+		return RulesNewer
+	}
 }
 
 // suspect has every entry of a device asked for.

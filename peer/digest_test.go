@@ -49,6 +49,14 @@ func TestDigestsAreCompared(t *testing.T) {
 	if since() {
 		t.Error("a digest that is made in another way counts")
 	}
+	if got := a.node.Status(fa)[0].Rules; got != RulesNewer {
+		t.Errorf("a device with newer rules is said to have %q", got)
+	}
+	other.Version = mine.Version - 1
+	s.takeDigest(&other)
+	if got := a.node.Status(fa)[0].Rules; got != RulesOlder {
+		t.Errorf("a device with older rules is said to have %q", got)
+	}
 	other = lie
 	other.Frontier = other.Frontier.Xor(crdt.Hash{1})
 	s.takeDigest(&other)
@@ -60,8 +68,8 @@ func TestDigestsAreCompared(t *testing.T) {
 		t.Error("another state is not noticed")
 	}
 	s.takeDigest(&wire.Digest{Version: mine.Version, Frontier: mine.Frontier, Sum: mine.Sum})
-	if since() {
-		t.Error("what is the same again still counts as diverged")
+	if since() || a.node.Status(fa)[0].Rules != "" {
+		t.Error("what is the same again still counts as diverged, or of other rules")
 	}
 	var err error
 	for range 10 * maxDigests {

@@ -29,7 +29,17 @@ type PeerStatus struct {
 	// Diverged is when it was seen first that the device holds the same entries as this one
 	// and has another state of the folder; zero: that is not so, as far as is known.
 	Diverged time.Time `json:"diverged,omitzero"`
+
+	// Rules tells that the device merges by other rules than this one, RulesOlder or RulesNewer:
+	// the states of the two are not compared, and may differ until both run the same sheaf.
+	Rules string `json:"rules,omitempty"`
 }
+
+// The rules of a device that merges by others than this one.
+const (
+	RulesOlder = "older"
+	RulesNewer = "newer"
+)
 
 // Status tells how far the other devices of a folder are, in the order of their names.
 func (n *Node) Status(f *crdt.Folder) []PeerStatus {
@@ -57,7 +67,7 @@ func (n *Node) Status(f *crdt.Folder) []PeerStatus {
 }
 
 func (n *Node) statusOf(f *shared, d crdt.Device, mine feed.Frontier) PeerStatus {
-	p := PeerStatus{Device: d, Diverged: f.divergedSince(d)}
+	p := PeerStatus{Device: d, Diverged: f.divergedSince(d), Rules: f.rules(d)}
 	r := n.remote(d)
 	r.mu.Lock()
 	if r.lastErr != nil {

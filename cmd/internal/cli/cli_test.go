@@ -114,13 +114,15 @@ func TestWriteFolder(t *testing.T) {
 		Name: "notes", Path: "/n", Mounted: true,
 		Devices: []control.PeerStatus{
 			{Name: "desktop", Connected: true, EntriesToGet: 2, BytesToGet: 2048},
-			{Name: "old laptop", EntriesToSend: 7, LastError: "no address answered"},
+			{Name: "old laptop", EntriesToSend: 7, LastError: "no address answered", Rules: "older"},
 		},
 		Notes: []control.Note{{Kind: "set-aside", Path: "/n.unmounted", Text: "files", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)}},
 	})
 	want := `notes  /n
   desktop     connected      to get: 2 entries, 2.0 KiB
   old laptop  not connected  to send: 7 entries, 0 B (no address answered)
+  old laptop merges by the rules of an older sheaf: a text that both changed may differ from device to device
+  hint: update sheaf on old laptop
   2026-01-02 03:04:05 set-aside: /n.unmounted: files
 `
 	if b.String() != want {

@@ -113,6 +113,7 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 	w.Flush()
 	for _, d := range f.Devices {
 		writeDiverged(b, d)
+		writeRules(b, d)
 	}
 	writeHeads(b, f.Heads)
 	writeLocal(b, f.Local)
@@ -139,6 +140,21 @@ func writeDiverged(b *strings.Builder, d control.PeerStatus) {
 	fmt.Fprintf(b, "  error: %s has the same changes and another state of the folder, since %s: one of the two is damaged or in error\n",
 		d.Name, d.Diverged.Local().Format(time.DateTime))
 	fmt.Fprint(b, "  hint: run sheaf doctor --deep here and there; where it names damage, sheaf doctor --repair\n")
+}
+
+// writeRules says that a device merges by other rules.
+func writeRules(b *strings.Builder, d control.PeerStatus) {
+	var whose, where string
+	switch d.Rules {
+	case "older":
+		whose, where = "an older", "on "+visibleName(d.Name)
+	case "newer":
+		whose, where = "a newer", "on this device"
+	default:
+		return
+	}
+	fmt.Fprintf(b, "  %s merges by the rules of %s sheaf: a text that both changed may differ from device to device\n", visibleName(d.Name), whose)
+	fmt.Fprintf(b, "  hint: update sheaf %s\n", where)
 }
 
 func writeHeads(b *strings.Builder, heads []control.Head) {

@@ -194,7 +194,10 @@ type PeerStatus struct {
 	// Diverged is when it was seen first that the device holds the same changes and has made
 	// something else of them: a fault, which does not mend itself.
 	Diverged *time.Time `json:"diverged,omitempty"`
-	Open     []OpenFile `json:"open"` // what its programs have open now, as far as it tells
+	// Rules is "older" or "newer" where the device merges by other rules than this one: the
+	// two may make different texts of the same changes until both run the same sheaf.
+	Rules string     `json:"rules,omitempty"`
+	Open  []OpenFile `json:"open"` // what its programs have open now, as far as it tells
 }
 
 // OpenFile is a file that a program has open.

@@ -99,7 +99,7 @@ func peerStatus(p peer.PeerStatus) control.PeerStatus {
 	s := control.PeerStatus{
 		ID: p.Device.String(), Name: p.Name, Connected: p.Connected, Address: p.Address,
 		EntriesToSend: p.EntriesToSend, EntriesToGet: p.EntriesToGet,
-		BytesToSend: p.BytesToSend, BytesToGet: p.BytesToGet, LastError: p.LastError,
+		BytesToSend: p.BytesToSend, BytesToGet: p.BytesToGet, LastError: p.LastError, Rules: p.Rules,
 	}
 	if !p.Seen.IsZero() {
 		s.Seen = &p.Seen
