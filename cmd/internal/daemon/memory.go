@@ -51,13 +51,14 @@ func (c *collecting) adjust(n int) {
 	}
 }
 
-// percent is how much garbage may pile up beside live bytes, in percent of them.
+// percent is how much garbage may pile up beside live bytes, in percent of them. Where much is
+// being done they are about to be more, and what is spare beside the few of now would be many
+// times too much.
 func percent(live uint64, hard bool) int {
-	least := gcPercent
 	if hard {
-		least = hardPercent
+		return hardPercent
 	}
-	return max(least, int(100*spare/max(live, spare/10)))
+	return max(gcPercent, int(100*spare/max(live, spare/10)))
 }
 
 // sampleAllocations keeps where memory was allocated, which takes some itself, for those only

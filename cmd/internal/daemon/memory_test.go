@@ -14,7 +14,7 @@ func TestPercent(t *testing.T) {
 		{"and a larger one less, in percent", 32 << 20, false, 50},
 		{"a large one stays small", 200 << 20, false, gcPercent},
 		{"but where somebody waits", 200 << 20, true, hardPercent},
-		{"which never means less", 4 << 20, true, 400},
+		{"who is about to have more", 4 << 20, true, hardPercent},
 	} {
 		if got := percent(c.live, c.hard); got != c.want {
 			t.Errorf("%s: %d %%, want %d", c.name, got, c.want)
