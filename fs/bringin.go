@@ -36,6 +36,9 @@ func (fs *filesystem) bringIn(cancel <-chan struct{}, in *fuse.RenameIn, oldName
 	if !st.Ok() {
 		return st
 	}
+	if kind == syscall.S_IFDIR {
+		defer fs.staleDir(id | localBit) // without the lock
+	}
 	closed := kind != syscall.S_IFREG || waitClosed(src.path)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

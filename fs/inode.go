@@ -23,7 +23,7 @@ type inode struct {
 
 	// Under filesystem.mu.
 	lookups uint64
-	listed  uint64 // of a directory: namesNow of the listing that the kernel keeps, 0 if it keeps none
+	listed  uint64 // of a directory: namesNow of the oldest bit of a listing that the kernel may keep, 0 if it keeps none
 	handles int32
 
 	// Read under filesystem.mu or mu, written under both.
@@ -183,6 +183,7 @@ func (fs *filesystem) release(in *inode) {
 	fs.discardSession(in)
 	in.unload()
 	fs.unindex(in)
+	fs.dropped(in)
 	delete(fs.inodes, in.id)
 }
 

@@ -99,7 +99,7 @@ func (fs *filesystem) later(d time.Duration, f func()) { fs.queue.later(d, f) }
 func (fs *filesystem) notice(n crdt.Notice) {
 	fs.turned(n)
 	if slices.ContainsFunc(n.Changes, func(c crdt.Change) bool { return c.What&crdt.PlaceChanged != 0 }) {
-		fs.renamed.Add(1)
+		fs.nameChanged()
 	}
 	if o, ok := n.Origin.(*origin); ok && o.fs == fs {
 		n.Changes = slices.DeleteFunc(slices.Clone(n.Changes), func(c crdt.Change) bool {

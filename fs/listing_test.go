@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -79,6 +81,140 @@ func TestListWhileRemoving(t *testing.T) {
 	for n := range want {
 		t.Errorf("%s was not listed", n)
 	}
+}
+
+// A name that comes while the kernel is being handed a listing is in the next one.
+func TestListWhileOthersCreate(t *testing.T) {
+	here, far := pair(t)
+	here.run("mkdir d")
+	here.flush()
+	exchange(t, here, far)
+	dir, err := far.f.Resolve("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	var listing sync.WaitGroup
+	for range 2 {
+		listing.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := os.ReadDir(here.path("d")); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	const files = 100
+	for i := range files {
+		if err := far.f.Update(func(tx *crdt.Tx) error {
+			_, _, err := tx.Create(dir.Node, fmt.Sprint(i), 0o644, crdt.NewContent{Text: "far\n"})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		far.send(here)
+	}
+	close(done)
+	listing.Wait()
+	eventually(t, "all are listed", func() bool {
+		list, err := os.ReadDir(here.path("d"))
+		return err == nil && len(list) == files
+	})
+}
+
+// Two who list one directory in small bits, one after the other's beginning, get all of it.
+func TestListTogether(t *testing.T) {
+	d := mounted(t)
+	if err := os.Mkdir(d.path("d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const files = 1200
+	for i := range files {
+		d.write(fmt.Sprintf("d/a name of some length, so that there are several answers %d", i), "x")
+	}
+	var open [2]*os.File
+	var got [2]int
+	for i := range open {
+		var err error
+		if open[i], err = os.Open(d.path("d")); err != nil {
+			t.Fatal(err)
+		}
+		defer open[i].Close()
+	}
+	for more := true; more; {
+		more = false
+		for i, f := range open {
+			names, err := f.Readdirnames(100 * (i + 1))
+			if err != nil && err != io.EOF {
+				t.Fatal(err)
+			}
+			got[i] += len(names)
+			more = more || err == nil
+		}
+	}
+	if got != [2]int{files, files} {
+		t.Errorf("%v names of %d were listed", got, files)
+	}
+	d.s.fs.mu.Lock()
+	half := len(d.s.fs.listings)
+	d.s.fs.mu.Unlock()
+	if half > listingsAtMost {
+		t.Errorf("%d listings are kept", half)
+	}
+	eventually(t, "none is kept for ever", func() bool {
+		d.s.fs.mu.Lock()
+		defer d.s.fs.mu.Unlock()
+		return len(d.s.fs.listings) == 0
+	})
+}
+
+// A directory is listed right after a rename took it across the boundary, both ways.
+func TestListAcross(t *testing.T) {
+	d := mounted(t)
+	d.run("echo '*.out' > .sheafignore; mkdir -p a/sub; echo x > a/f; echo y > a/sub/g; ls -R a")
+	d.flush()
+	from, to := d.path("a"), d.path("a.out")
+	for i := range 20 {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+		for dir, want := range map[string]int{to: 2, filepath.Join(to, "sub"): 1} {
+			if list, err := os.ReadDir(dir); err != nil || len(list) != want {
+				t.Fatalf("after rename %d, %s: %v, %v", i, dir, list, err)
+			}
+		}
+		from, to = to, from
+	}
+}
+
+// What is made up is listed as it is now, and what this device keeps as it is on its disk.
+func TestListingsThatNothingTellsOf(t *testing.T) {
+	d := mounted(t)
+	d.write("f", "one\n")
+	d.flush()
+	versions := func() int {
+		list, err := os.ReadDir(d.path(".sheaf/history/f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	equal(t, "versions", fmt.Sprint(versions(), versions()), "1 1")
+	d.write("f", "two\n")
+	d.flush()
+	eventually(t, "the second version is listed", func() bool { return versions() == 2 })
+	d.run("mkdir -p .git/objects; ls .git/objects .git/objects; touch .git/objects/a")
+	equal(t, "in .git", d.run("ls .git/objects"), "a\n")
+	if err := os.WriteFile(filepath.Join(d.s.fs.localPath(crdt.Root, ".git"), "objects", "b"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what came behind the kernel's back", func() bool { return d.run("ls .git/objects") == "a\nb\n" })
 }
 
 // Every name has a number of its own, that fits an offset.

@@ -22,6 +22,7 @@ type localIndex struct {
 	sides int                  // names beside a database
 
 	changes atomic.Uint64 // counts names that came and went, after they did
+	changed func()        // called then, nil while nobody lists
 }
 
 // localName is one of them.
@@ -77,7 +78,7 @@ func (x *localIndex) stat(root string, dir crdt.NodeID, name string, writer *cal
 		x.count(name, 1)
 	}
 	m[name] = &localName{mode: st.Mode & syscall.S_IFMT, ino: st.Ino | localBit, writer: writer}
-	x.changes.Add(1)
+	x.tell()
 	if isTag(name) {
 		x.tags[dir] = true
 	}
@@ -103,7 +104,7 @@ func (x *localIndex) drop(dir crdt.NodeID, name string) {
 	if delete(m, name); len(m) == 0 {
 		delete(x.dirs, dir)
 	}
-	x.changes.Add(1)
+	x.tell()
 	if isTag(name) && m[cacheTag] == nil && m[venvTag] == nil {
 		delete(x.tags, dir)
 	}
@@ -116,6 +117,14 @@ func (x *localIndex) get(dir crdt.NodeID, name string) *localName {
 		return nil
 	}
 	return x.dirs[dir][name]
+}
+
+// tell says that a name came or went.
+func (x *localIndex) tell() {
+	x.changes.Add(1)
+	if x.changed != nil {
+		x.changed()
+	}
 }
 
 // list returns the names of a directory.

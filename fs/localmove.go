@@ -195,6 +195,12 @@ func (fs *filesystem) staleName(dir *inode, dirID uint64, name string) {
 	fs.later(0, func() { fs.server.EntryNotify(dirID, name) })
 }
 
+// staleDir has the kernel ask for a directory's attributes before it opens it, or what is in
+// it, the next time: it is answered ESTALE. It must know by the end of the call that moved
+// the directory across the boundary, so this is called in a handler; the kernel takes no
+// lock for it that it holds for a call.
+func (fs *filesystem) staleDir(id uint64) { fs.server.InodeNotify(id, -1, 0) }
+
 // hasCrossed tells whether one of the loopback's numbers stands for something that
 // is in the folder now.
 func (fs *filesystem) hasCrossed(id uint64) bool {

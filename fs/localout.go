@@ -27,6 +27,12 @@ func (fs *filesystem) takeOut(cancel <-chan struct{}, in *fuse.RenameIn, oldName
 	if !st.Ok() {
 		return st
 	}
+	crossed := uint64(0)
+	defer func() { // without the lock
+		if crossed != 0 {
+			fs.staleDir(crossed)
+		}
+	}()
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	from, st := fs.directory(in.NodeId)
@@ -48,7 +54,7 @@ func (fs *filesystem) takeOut(cancel <-chan struct{}, in *fuse.RenameIn, oldName
 		return fuse.Status(syscall.EEXIST)
 	}
 	if src.kind == crdt.Dir {
-		err = fs.takeOutDir(src, path)
+		err, crossed = fs.takeOutDir(src, path), src.id
 	} else {
 		err = fs.takeOutFile(src, from, oldName, path, who)
 	}

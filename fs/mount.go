@@ -87,6 +87,8 @@ type filesystem struct {
 	turns        *turns
 	sweeping     bool          // sweepTurns will be called; the queue's alone
 	renamed      atomic.Uint64 // counts names that came, went or changed, after they did
+	kept         atomic.Int64  // how many keptIn has
+	relisting    atomic.Bool   // dropKept will be called
 
 	mu         sync.RWMutex
 	root       *inode
@@ -99,6 +101,8 @@ type filesystem struct {
 	departed   map[place]crdt.NodeID // names that it is about to take away
 	crossed    map[uint64]struct{}   // the loopback's numbers of what went into the folder
 	handles    map[uint64]*handle
+	listings   []*listing          // that are half read, the oldest first
+	keptIn     map[*inode]struct{} // directories that the kernel may keep a listing of
 	lastID     uint64
 	numbers    numbers
 	lastHandle uint64
@@ -171,7 +175,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		owner: fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}, started: time.Now(),
 		inodes: map[uint64]*inode{}, nodes: map[nodeKey]*inode{}, over: map[place]*inode{},
 		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{}, departed: map[place]crdt.NodeID{},
-		handles: map[uint64]*handle{}, crossed: map[uint64]struct{}{}, ripening: map[*inode]time.Time{},
+		handles: map[uint64]*handle{}, keptIn: map[*inode]struct{}{}, crossed: map[uint64]struct{}{}, ripening: map[*inode]time.Time{},
 		localRootDir: localRootDir(h, f),
 		dance:        dance, ripe: ripe,
 	}
@@ -187,6 +191,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	if fs.locals, err = openLocalIndex(fs.localRootDir); err != nil {
 		return nil, err
 	}
+	fs.locals.changed = fs.relist
 	fs.git.told = map[crdt.NodeID]string{}
 	fs.rules.files = map[crdt.NodeID]*ruleFile{}
 	for _, dir := range f.Named(ignoreName) {

@@ -1,10 +1,6 @@
 package fs
 
 import (
-	"cmp"
-	"hash/fnv"
-	"slices"
-	"sort"
 	"syscall"
 	"time"
 
@@ -51,7 +47,7 @@ func (fs *filesystem) put(in *inode, dir *inode, name string) {
 		fs.overIn[dir.node] = map[string]*inode{}
 	}
 	fs.overIn[dir.node][name] = in
-	fs.renamed.Add(1)
+	fs.nameChanged()
 }
 
 // hide takes back put. The caller holds filesystem.mu and in.mu.
@@ -67,7 +63,7 @@ func (fs *filesystem) hide(in *inode) {
 				delete(fs.overIn, p.dir)
 			}
 		}
-		fs.renamed.Add(1)
+		fs.nameChanged()
 	}
 	in.parent, in.name = nil, ""
 }
@@ -151,230 +147,13 @@ func (fs *filesystem) lookup(h *fuse.InHeader, name string) (*inode, fuse.Status
 	return in, fuse.OK
 }
 
-// dirent is one line of a directory.
-type dirent struct {
-	name string
-	info crdt.Info
-	in   *inode // instead of info
-
-	local localName // instead of both
-
-	cookie uint64 // where a listing goes on after it
-}
-
-// list is what a directory shows. The caller holds filesystem.mu for reading.
-func (fs *filesystem) list(dir *inode) ([]dirent, error) {
-	infos, err := fs.folder.ReadDir(dir.node)
-	if err != nil && !dir.isRemains() {
-		return nil, err
-	}
-	out := make([]dirent, 0, len(infos)+len(fs.overIn[dir.node]))
-	for _, i := range infos {
-		p := at(dir, i.Name)
-		if fs.waits[p] == nil && fs.over[p] == nil && !IsLocal(i.Name) && fs.locals.get(dir.node, i.Name) == nil {
-			out = append(out, dirent{name: i.Name, info: i})
-		}
-	}
-	if extra := fs.overIn[dir.node]; len(extra) > 0 {
-		for name, in := range extra {
-			out = append(out, dirent{name: name, in: in})
-		}
-	}
-	return out, nil
-}
-
-// OpenDir implements fuse.RawFileSystem.
-func (fs *filesystem) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	if toLocal(&in.InHeader) {
-		return fs.orMoved(cancel, &in.InHeader, fs.local.OpenDir(cancel, in, out))
-	}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	dir := fs.inodes[in.NodeId]
-	switch {
-	case dir == nil:
-		return fuse.ENOENT
-	case dir.crossed:
-		return fuse.Status(syscall.ESTALE)
-	}
-	out.Fh = fs.open(&handle{in: dir, flags: in.Flags})
-	out.OpenFlags |= fuse.FOPEN_CACHE_DIR
-	if dir.listed == fs.namesNow() {
-		out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
-	}
-	return fuse.OK
-}
-
-// namesNow counts changes of what listings show. It is never 0.
-func (fs *filesystem) namesNow() uint64 { return 1 + fs.renamed.Load() + fs.locals.changes.Load() }
-
-// ReadDir implements fuse.RawFileSystem.
-func (fs *filesystem) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	if toLocal(&in.InHeader) {
-		return fs.local.ReadDir(cancel, in, out)
-	}
-	return fs.readDir(in, func(e fuse.DirEntry, _ dirent, _ bool) bool { return out.AddDirEntry(e) })
-}
-
-// ReadDirPlus implements fuse.RawFileSystem.
-func (fs *filesystem) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	if toLocal(&in.InHeader) {
-		return fs.localReadDirPlus(cancel, in, out)
-	}
-	return fs.readDir(in, func(e fuse.DirEntry, d dirent, fresh bool) bool {
-		eo := out.AddDirLookupEntry(e)
-		if eo == nil {
-			return false
-		}
-		if e.Name == "." || e.Name == ".." || d.name == "" {
-			return true
-		}
-		// What went away since the listing, or is busy, has no number: the kernel will ask.
-		if d.local.mode != 0 {
-			return true
-		}
-		var n *inode
-		var err error
-		if fresh = fresh && d.in == nil && !d.info.Alt; fresh {
-			n = fs.inodeFor(d.info)
-		} else {
-			n, err = fs.find(fs.handles[in.Fh].in, d.name)
-		}
-		if err != nil || !n.mu.TryLock() {
-			return true
-		}
-		defer n.mu.Unlock()
-		st := fuse.OK
-		if fresh {
-			if st = fs.attrOf(n, d.info, &eo.Attr); st.Ok() {
-				n.entry(eo)
-			}
-		} else {
-			st = fs.entryOut(n, eo)
-		}
-		if st.Ok() {
-			n.lookups++
-		} else {
-			*eo = fuse.EntryOut{}
-		}
-		return true
-	})
-}
-
-// readDir lists from the snapshot that was taken at offset 0, so that every
-// name that stays is seen once. add is told whether the snapshot was taken just now,
-// under the lock that is held: then it is also what the names stand for.
-//
-// The kernel keeps a listing for who opens the directory later, until a name changes
-// anywhere: OpenDir compares.
-func (fs *filesystem) readDir(in *fuse.ReadIn, add func(e fuse.DirEntry, d dirent, fresh bool) bool) fuse.Status {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	h := fs.handles[in.Fh]
-	if h == nil {
-		return fuse.EBADF
-	}
-	if h.in.gone {
-		return fuse.OK
-	}
-	now := fs.namesNow() // before the listing is made, which may then be newer
-	fresh := in.Offset == 0 || h.list == nil
-	if fresh {
-		list, err := fs.list(h.in)
-		if err != nil {
-			return status(err)
-		}
-		for name, n := range fs.locals.list(h.in.node) {
-			list = append(list, dirent{name: name, local: n})
-		}
-		h.list, h.listed = inOrder(list), now
-	}
-	if h.in.listed = h.listed; h.listed != now {
-		h.in.listed = 0 // the kernel may put the rest of an old listing behind a new one's beginning
-	}
-	from := sort.Search(len(h.list), func(i int) bool { return h.list[i].cookie > in.Offset })
-	for _, d := range h.list[from:] {
-		e := fuse.DirEntry{Name: d.name, Off: d.cookie, Mode: syscall.S_IFDIR, Ino: h.in.ino}
-		if d.local.mode != 0 {
-			e.Mode, e.Ino = d.local.mode, d.local.ino
-		} else if d.name != "." && d.name != ".." {
-			e.Mode, e.Ino = fs.direntMode(d)
-		}
-		if !add(e, d, fresh) {
-			break
-		}
-	}
-	return fuse.OK
-}
-
-// inOrder adds the two names that every directory has and brings a listing into the
-// order of numbers that depend on the names alone: who got its beginning from the kernel's
-// cache goes on where that ended, whatever came or went meanwhile.
-func inOrder(list []dirent) []dirent {
-	h := fnv.New64a()
-	for i := range list {
-		h.Reset()
-		h.Write([]byte(list[i].name))
-		list[i].cookie = h.Sum64()>>2 + 3
-	}
-	list = append(list, dirent{name: ".", cookie: 1}, dirent{name: "..", cookie: 2})
-	slices.SortFunc(list, func(a, b dirent) int {
-		return cmp.Or(cmp.Compare(a.cookie, b.cookie), cmp.Compare(a.name, b.name))
-	})
-	for i := range list[1:] {
-		list[i+1].cookie = max(list[i+1].cookie, list[i].cookie+1)
-	}
-	return list
-}
-
-// direntMode is the type and number of what a listing names. The caller holds filesystem.mu.
-func (fs *filesystem) direntMode(d dirent) (mode uint32, ino uint64) {
-	kind := d.info.Kind
-	if d.in != nil {
-		kind, ino = d.in.kind, d.in.ino
-	} else {
-		var alt crdt.Version
-		if d.info.Alt {
-			alt = d.info.Version
-		}
-		if in := fs.nodes[key(d.info.Node, alt)]; in != nil {
-			ino = in.ino
-		} else {
-			ino = fs.number(d.info.Node, alt)
-		}
-	}
-	switch kind {
-	case special:
-		d.in.mu.Lock()
-		defer d.in.mu.Unlock()
-		return d.in.special.Mode & syscall.S_IFMT, ino
-	case crdt.Dir:
-		return syscall.S_IFDIR, ino
-	case crdt.Symlink:
-		return syscall.S_IFLNK, ino
-	}
-	return syscall.S_IFREG, ino
-}
-
-// ReleaseDir implements fuse.RawFileSystem.
-func (fs *filesystem) ReleaseDir(in *fuse.ReleaseIn) {
-	if toLocal(&in.InHeader) {
-		fs.local.ReleaseDir(in)
-		return
-	}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if h := fs.handles[in.Fh]; h != nil {
-		delete(fs.handles, in.Fh)
-		h.in.handles--
-		fs.release(h.in)
-	}
-}
-
 // FsyncDir implements fuse.RawFileSystem.
 func (fs *filesystem) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if toLocal(&in.InHeader) {
-		return fs.local.FsyncDir(cancel, in)
+		return fs.withLocalDir(cancel, &in.InHeader, func(fh uint64) fuse.Status {
+			in.Fh = fh
+			return fs.local.FsyncDir(cancel, in)
+		})
 	}
 	if err := fs.journal.sync(); err != nil {
 		return status(err)

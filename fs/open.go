@@ -23,9 +23,6 @@ type handle struct {
 
 	direct   bool      // reads past the page cache, one version to its end
 	snapshot *snapshot // that version, while it is being read
-
-	list   []dirent // of a directory
-	listed uint64   // namesNow when it was made
 }
 
 func (h *handle) writes() bool  { return h.flags&syscall.O_ACCMODE != syscall.O_RDONLY }

@@ -46,7 +46,7 @@ func (fs *filesystem) postpone(in, dir *inode, name string, to *inode, as string
 		return err
 	}
 	fs.waits[at(dir, name)] = w
-	fs.renamed.Add(1)
+	fs.nameChanged()
 	fs.gitChanged()
 	in.mu.Lock()
 	if to != nil {
@@ -192,7 +192,7 @@ func (fs *filesystem) settle(list []*waiting) error {
 		ids[i] = w.id
 		delete(fs.waits, at(w.dir, w.name))
 	}
-	fs.renamed.Add(1)
+	fs.nameChanged()
 	if err := fs.journal.dropAll(ids); err != nil {
 		fs.log.Error("end waits", "err", err)
 	}
@@ -214,7 +214,7 @@ func (fs *filesystem) settle(list []*waiting) error {
 // filesystem.mu.
 func (fs *filesystem) forgetWait(w *waiting) {
 	delete(fs.waits, at(w.dir, w.name))
-	fs.renamed.Add(1)
+	fs.nameChanged()
 	if err := fs.journal.drop(w.id); err != nil {
 		fs.log.Error("end a wait", "name", w.name, "err", err)
 	}
