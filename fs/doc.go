@@ -12,8 +12,9 @@
 // that happens to be current.
 //
 // The namespace is answered from memory with infinite timeouts; what changes
-// elsewhere is announced to the kernel from one queue, never from a handler and
-// never under a lock that a handler takes.
+// elsewhere is announced to the kernel from one queue, never from a handler (but
+// for one case, staleDir) and never under a lock that a handler takes. Directories are
+// not opened, and the kernel keeps their listings until told (listing.go).
 //
 // Locks are taken in this order: filesystem.mu (names and numbers), inode.mu
 // (one file's bytes), then the locks of the journal, the read table and the

@@ -52,6 +52,10 @@ func (t *localTop) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 		return t.LoopbackNode.Lookup(ctx, name, out)
 	}
 	t.virtual.publish()
+	if old := t.GetChild(name); old != nil {
+		// Another inode would have other files below it, for who looks at one and then opens it.
+		return virtualChild(ctx, &t.Inode, old.Operations(), fuse.S_IFDIR, out), 0
+	}
 	v := t.virtual
 	dir := &shelf{names: map[string]gofs.InodeEmbedder{
 		"at":      &moments{pasts: v.pasts},
