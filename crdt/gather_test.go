@@ -60,3 +60,32 @@ func TestGather(t *testing.T) {
 		same(t, a, b)
 	}
 }
+
+// While changes gather, BulkAs gathers with them.
+func TestGatherBulk(t *testing.T) {
+	a, b := pair(t)
+	id, last := crdt.NewActionID(), a.f.Last()
+	if err := a.f.Gather(id, "git", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one", "two"} {
+		err := a.f.BulkAs(nil, func(tx *crdt.Tx) error {
+			_, _, err := tx.Create(crdt.Root, name, 0o644, crdt.NewContent{Text: name})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.f.EndGather("git"); err != nil {
+		t.Fatal(err)
+	}
+	if n := a.f.Last() - last; n != 1 {
+		t.Errorf("%d entries, want one", n)
+	}
+	if acts, err := a.f.Actions(1); err != nil || acts[0].ID != id {
+		t.Errorf("%+v, %v", acts, err)
+	}
+	a.send(b)
+	same(t, a, b)
+}

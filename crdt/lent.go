@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -66,7 +67,7 @@ func (f *Folder) lentEvent(at lent) (text.Event, error) {
 // imported directory reads its neighbours next.
 type lenders struct {
 	mu   sync.Mutex
-	last [2]lender // the most recent first; two, for who reads on from one into the next
+	last [4]lender // the most recent first: for who reads on from one into the next, and beside others
 }
 
 type lender struct {
@@ -77,24 +78,26 @@ type lender struct {
 func (c *lenders) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = [2]lender{}
+	clear(c.last[:])
 }
 
 // ops returns the operations of an entry. They must not be changed.
 func (c *lenders) ops(f *Folder, order uint64) ([]op, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last[1].order == order {
-		c.last[0], c.last[1] = c.last[1], c.last[0]
-	}
-	if c.last[0].order != order {
+	i := slices.IndexFunc(c.last[:], func(l lender) bool { return l.order == order })
+	if i < 0 {
 		ops, err := f.entryOps(order)
 		if err != nil {
 			return nil, err
 		}
-		c.last[0], c.last[1] = lender{order, ops}, c.last[0]
+		i = len(c.last) - 1
+		c.last[i] = lender{order, ops}
 	}
-	return c.last[0].ops, nil
+	used := c.last[i]
+	copy(c.last[1:i+1], c.last[:i])
+	c.last[0] = used
+	return used.ops, nil
 }
 
 // entryOps reads the operations of an entry.

@@ -158,16 +158,18 @@ func (f *Folder) resolve(t *textOp) (resolved, error) {
 	if err != nil {
 		return resolved{}, err
 	}
+	enc := t.Event
 	if !goesOn {
 		l = newLineage(t.Node, ev)
 		ev.Parents = nil // the first event of its text
+		enc = ev.Encode()
 	}
 	if len(ev.Parents) == 0 && !ev.Begins() {
 		// It would stand for an empty text, in the place of what it builds on.
 		return resolved{}, text.ErrMalformed
 	}
 	return resolved{
-		tree.Op{Do: tree.OpContent, Node: t.Node, Event: EventID(ev.ID(l)), Parents: parents, Text: l, By: authorOf(t.By)}, ev, l,
+		tree.Op{Do: tree.OpContent, Node: t.Node, Event: EventID(text.EncodedID(l, enc)), Parents: parents, Text: l, By: authorOf(t.By)}, ev, l,
 	}, nil
 }
 

@@ -76,7 +76,10 @@ func (f *Folder) UpdateAs(origin any, fn func(*Tx) error) error { return f.updat
 // are one entry, which is signed and stored with what it does, so that nothing of them is
 // written twice. The changes of one Bulk should stay below half a megabyte, one that is larger
 // by itself excepted; they must not be more than an entry can hold, else nothing is done.
-func (f *Folder) Bulk(fn func(*Tx) error) error { return f.update(nil, true, fn) }
+func (f *Folder) Bulk(fn func(*Tx) error) error { return f.BulkAs(nil, fn) }
+
+// BulkAs is Bulk whose Notice carries origin. While changes gather (Gather) it is UpdateAs.
+func (f *Folder) BulkAs(origin any, fn func(*Tx) error) error { return f.update(origin, true, fn) }
 
 func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 	f.mu.Lock()
@@ -84,6 +87,7 @@ func (f *Folder) update(origin any, bulk bool, fn func(*Tx) error) error {
 	if err := f.changeable("update"); err != nil {
 		return err
 	}
+	bulk = bulk && !f.gathering()
 	if f.pending != nil && (bulk || f.pending.full()) {
 		if err := f.sealLocked(); err != nil {
 			return err

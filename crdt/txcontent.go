@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/zeebo/blake3"
@@ -56,7 +57,7 @@ func sameContent(now Content, c NewContent) bool {
 }
 
 func (tx *Tx) create(dir NodeID, name string, mode uint32, c NewContent) (NodeID, Version, error) {
-	first := Hash(blake3.Sum256([]byte(c.Text)))
+	first := sumOf(c.Text)
 	if c.Object != nil {
 		first = c.Object.Hash
 	} else if err := checkText(name, c.Text); err != nil {
@@ -72,6 +73,19 @@ func (tx *Tx) create(dir NodeID, name string, mode uint32, c NewContent) (NodeID
 	}
 	v, err := tx.write(node, nil, c)
 	return node, v, err
+}
+
+// hashers are kept for the next text: they are large.
+var hashers = sync.Pool{New: func() any { return blake3.New() }}
+
+// sumOf is the BLAKE3 of a text.
+func sumOf(s string) (sum Hash) {
+	h := hashers.Get().(*blake3.Hasher)
+	defer hashers.Put(h)
+	h.Reset()
+	h.WriteString(s)
+	h.Sum(sum[:0])
+	return sum
 }
 
 func checkText(name, s string) error {

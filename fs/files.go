@@ -240,6 +240,7 @@ func (fs *filesystem) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fu
 	if err := s.unpack(); err != nil {
 		return status(err)
 	}
+	s.text = nil
 	if err := syscall.Fallocate(s.fd, in.Mode, int64(in.Offset), int64(in.Length)); err != nil {
 		return status(err)
 	}

@@ -85,16 +85,18 @@ func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
 	return failed
 }
 
+// newFile is a new file on its way into the folder.
+type newFile struct {
+	in   *inode
+	c    crdt.NewContent
+	node crdt.NodeID
+	v    crdt.Version
+}
+
 // publishNewLocked is publishNew for who holds filesystem.mu already.
 func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 	failed := map[*inode]error{}
-	type made struct {
-		in   *inode
-		c    crdt.NewContent
-		node crdt.NodeID
-		v    crdt.Version
-	}
-	var out []made
+	var out []newFile
 	for _, in := range list {
 		in.mu.Lock()
 		if in.bound || in.gone || in.parent == nil || in.sess != nil && (in.sess.closed.IsZero() || in.sess.storing != nil) {
@@ -115,7 +117,7 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 				continue
 			}
 		}
-		out = append(out, made{in: in, c: c})
+		out = append(out, newFile{in: in, c: c})
 	}
 	defer func() {
 		for _, m := range out {
@@ -123,9 +125,29 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 			fs.release(m.in)
 		}
 	}()
-	if len(out) == 0 {
-		return failed
+	for rest := out; len(rest) > 0; {
+		n := together(rest)
+		fs.publishTogether(rest[:n], failed)
+		rest = rest[n:]
 	}
+	return failed
+}
+
+// together is how many new files, of the first ones of a list, are one entry.
+func together(list []newFile) int {
+	size := 0
+	for i := range list {
+		if size += len(list[i].c.Text); size > maxTogether && i > 0 {
+			return i
+		}
+	}
+	return len(list)
+}
+
+// publishTogether brings new files into the folder in one entry, in which their texts stay: they
+// are not stored a second time. It notes in failed which could not be. The caller holds
+// filesystem.mu and the mu of each file's inode.
+func (fs *filesystem) publishTogether(out []newFile, failed map[*inode]error) {
 	hidden := map[crdt.NodeID]bool{}
 	for _, m := range out {
 		dir := m.in.parent.node
@@ -140,7 +162,7 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 		}
 	}
 	fs.gitChanged()
-	err := fs.folder.UpdateAs(&origin{fs: fs, at: at}, func(tx *crdt.Tx) error {
+	err := fs.folder.BulkAs(&origin{fs: fs, at: at}, func(tx *crdt.Tx) error {
 		for i := range out {
 			m := &out[i]
 			in := m.in
@@ -192,7 +214,6 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 			}
 		})
 	}
-	return failed
 }
 
 // placed makes a new file's inode show the node that it became. The caller

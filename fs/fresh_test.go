@@ -3,6 +3,7 @@ package fs
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,5 +75,20 @@ func TestNewFileToldFromItsClose(t *testing.T) {
 	here.flush()
 	if at := <-told; at.Before(before) || at.After(closed) {
 		t.Errorf("saved %v after it was closed", at.Sub(closed))
+	}
+}
+
+// New files are one entry as long as it can be opened for one of them; a larger one is by itself.
+func TestTogether(t *testing.T) {
+	for want, sizes := range map[int][]int{
+		3: {1, 0, 1}, 2: {maxTogether - 1, 1, 1}, 1: {2 * maxTogether, 1}, 0: {},
+	} {
+		list := make([]newFile, len(sizes))
+		for i, n := range sizes {
+			list[i].c.Text = strings.Repeat("x", n)
+		}
+		if got := together(list); got != want {
+			t.Errorf("%d of %v are one entry, want %d", got, sizes, want)
+		}
 	}
 }

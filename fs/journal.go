@@ -66,6 +66,7 @@ type journal struct {
 
 	live   map[uint64]record
 	packed map[uint64][]byte // bytes of sessions that have no file (pack.go)
+	frame  []byte            // of the piece that was written last, at most packMost and its head
 
 	syncing sync.Mutex // one sync at a time, taken before mu
 	named   bool       // files got names that the disk may not have
@@ -196,10 +197,16 @@ func encodeFrame(c change) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, frameHead, frameHead+len(payload))
+	b := append(make([]byte, frameHead, frameHead+len(payload)), payload...)
+	sealFrame(b)
+	return b, nil
+}
+
+// sealFrame fills the head of a frame.
+func sealFrame(b []byte) {
+	payload := b[frameHead:]
 	binary.LittleEndian.PutUint32(b, uint32(len(payload)))
 	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(payload, castagnoli))
-	return append(b, payload...), nil
 }
 
 // number gives a new record its number.

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -151,4 +152,29 @@ func FuzzJournal(f *testing.F) {
 			t.Fatalf("%d of %d bytes", n, len(b))
 		}
 	})
+}
+
+// A piece's frame is what the CBOR library makes of it.
+func TestPieceFrame(t *testing.T) {
+	dir := t.TempDir()
+	j := openTestJournal(t, dir)
+	for _, p := range []piece{
+		{}, {ID: 23, Off: 24, Data: []byte("a")}, {ID: 255, Off: 256, Data: make([]byte, 23)}, {ID: 1 << 16, Off: 1<<16 - 1, Data: make([]byte, 255)},
+		{ID: 1 << 32, Off: packMost, Data: make([]byte, 256)}, {ID: 1<<64 - 1, Data: make([]byte, packMost)},
+	} {
+		if p.Data == nil {
+			p.Data = []byte{}
+		}
+		at := j.size
+		if err := j.writePiece(p); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, journalName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := encodeFrame(change{Pack: &p}); err != nil || !bytes.Equal(b[at:], want) {
+			t.Errorf("%d bytes at %d: the frame is %x, want %x, %v", len(p.Data), p.Off, b[at:at+20], want[:20], err)
+		}
+	}
 }

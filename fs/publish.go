@@ -27,7 +27,10 @@ const (
 	holdSave     = 300 * time.Millisecond
 	holdRead     = 500 * time.Millisecond
 	holdAtMost   = time.Second
-	maxPublished = 128 // new files in one batch
+	maxPublished = 128 // new files at once
+
+	// maxTogether is how many bytes of new texts are one entry: who reads one of them opens it.
+	maxTogether = 256 << 10
 )
 
 // publish makes what was written a version of the folder. The caller holds
@@ -233,25 +236,21 @@ func (fs *filesystem) content(in *inode, s *session, whole bool) (crdt.NewConten
 		return fs.as(crdt.NewContent{Object: s.stored}, whole)
 	}
 	if s.size <= crdt.MaxText && (!whole || s.size == 0) {
-		var b strings.Builder
-		b.Grow(int(s.size))
-		buf := make([]byte, min(s.size, 1<<20))
-		for off := int64(0); off < s.size; {
-			n, err := s.readAt(buf, off)
-			if err != nil {
-				return crdt.NewContent{}, err
-			}
-			if n == 0 {
-				break
-			}
-			b.Write(buf[:n])
-			off += int64(n)
+		if s.text != nil {
+			return crdt.NewContent{Text: *s.text}, nil
+		}
+		text, err := s.all()
+		if err != nil {
+			return crdt.NewContent{}, err
 		}
 		was := ""
 		if in != nil {
 			was = in.text
 		}
-		if text := b.String(); crdt.IsTextAfter(was, text) {
+		if crdt.IsTextAfter(was, text) {
+			if in != nil && !in.bound {
+				s.text = &text // it is asked for again in a moment
+			}
 			return crdt.NewContent{Text: text}, nil
 		}
 	}
@@ -281,6 +280,28 @@ func (fs *filesystem) content(in *inode, s *session, whole bool) (crdt.NewConten
 		s.closeFiles() // it ended meanwhile
 	}
 	return crdt.NewContent{Object: object}, nil
+}
+
+// all reads the bytes of a session, which are not many.
+func (s *session) all() (string, error) {
+	if s.packed != nil {
+		return s.packed.packedText(s.ID), nil
+	}
+	var b strings.Builder
+	b.Grow(int(s.size))
+	buf := make([]byte, min(s.size, 1<<20))
+	for off := int64(0); off < s.size; {
+		n, err := s.readAt(buf, off)
+		if err != nil {
+			return "", err
+		}
+		if n == 0 {
+			break
+		}
+		b.Write(buf[:n])
+		off += int64(n)
+	}
+	return b.String(), nil
 }
 
 // settled waits until nobody stores the session's bytes. The caller holds in.mu,

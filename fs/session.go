@@ -25,6 +25,7 @@ type session struct {
 	size     int64         // of the view
 	covered  int64         // so many bytes, from the first on, were written since it began
 	mtime    time.Time
+	text     *string // what the bytes are, if that is known; nil once they change
 
 	dirty  bool      // something is not published
 	wrote  bool      // bytes came since the truncation
@@ -254,7 +255,7 @@ func (fs *filesystem) cut(s *session, size int64) error {
 		}
 	}
 	now := time.Now()
-	s.size, s.dirty, s.mtime, s.last = size, true, now, now
+	s.size, s.text, s.dirty, s.mtime, s.last = size, nil, true, now, now
 	if size > 0 {
 		s.wrote = true
 	}
@@ -271,6 +272,7 @@ func (s *session) write(data [][]byte, off int64) (uint32, error) {
 		off = s.size
 	}
 	at := off
+	s.text = nil
 	if s.Appended {
 		end, err := syscall.Seek(s.fd, 0, 2)
 		if err != nil {

@@ -133,11 +133,12 @@ func (s *Store) PutFile(path string) (Hash, int64, error) {
 		return Hash{}, 0, fail("storing", path, err)
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
 		return Hash{}, 0, fail("storing", path, errors.Join(err, errors.New("not a regular file")))
 	}
 	d := blake3.New()
-	n, err := io.CopyBuffer(d, onlyReader{f}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(d, onlyReader{f}, make([]byte, min(st.Size()+1, 256<<10)))
 	if err != nil {
 		return Hash{}, 0, fail("storing", path, err)
 	}

@@ -139,6 +139,9 @@ func (e *Event) ID(node Node) ID {
 	return forEvent.id(node, e.Encode())
 }
 
+// EncodedID is ID of an event that is encoded already: enc is what its Encode returns.
+func EncodedID(node Node, enc []byte) ID { return forEvent.id(node, enc) }
+
 // ChangeID names the change that a hunk stands for. It is the Automerge actor of that change, so it also decides the
 // order of concurrent insertions at one place. It covers what makes two hunks one change: text, parents, splices, nonce.
 func (e *Event) ChangeID(node Node, hunk int) ID {
