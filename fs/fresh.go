@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -57,7 +58,7 @@ func (fs *filesystem) harvest() {
 	}
 }
 
-// publishNew brings new files into the folder in one batch, and reports those
+// publishNew brings new files into the folder, many in one batch, and reports those
 // that could not be.
 func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
 	failed := map[*inode]error{}
@@ -71,16 +72,11 @@ func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
 		}
 		in.mu.Unlock()
 	}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	var rest []*inode
-	for _, in := range list {
-		if failed[in] == nil {
-			rest = append(rest, in)
-		}
-	}
-	for in, err := range fs.publishNewLocked(rest) {
-		failed[in] = err
+	list = slices.DeleteFunc(slices.Clone(list), func(in *inode) bool { return failed[in] != nil })
+	for some := range slices.Chunk(list, maxLocked) { // who makes more names waits for a few files only
+		fs.mu.Lock()
+		maps.Copy(failed, fs.publishNewLocked(some))
+		fs.mu.Unlock()
 	}
 	return failed
 }

@@ -28,6 +28,7 @@ const (
 	holdRead     = 500 * time.Millisecond
 	holdAtMost   = time.Second
 	maxPublished = 128 // new files at once
+	maxLocked    = 32  // of these, while nobody can make another one
 
 	// maxTogether is how many bytes of new texts are one entry: who reads one of them opens it.
 	maxTogether = 256 << 10
