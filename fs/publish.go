@@ -31,7 +31,7 @@ const (
 	maxLocked    = 32  // of these, while nobody can make another one
 
 	// maxTogether is how many bytes of new texts are one entry: who reads one of them opens it.
-	maxTogether = 256 << 10
+	maxTogether = 128 << 10
 )
 
 // publish makes what was written a version of the folder. The caller holds
