@@ -87,14 +87,22 @@ func (t *readTable) add(node crdt.NodeID, r reading) {
 	}
 }
 
-// dropOldest takes out the oldest reading of an ended process, else the oldest.
+// dropOldest takes out the oldest reading of an ended process, else of the one that has most:
+// who reads at every change must not push out who has read once and saves hours later.
 func (t *readTable) dropOldest(list []reading) []reading {
 	for i, r := range list[:len(list)-1] {
 		if !t.alive(r.process) {
 			return slices.Delete(list, i, i+1)
 		}
 	}
-	return slices.Delete(list, 0, 1)
+	most, count := list[0].process, map[process]int{}
+	for _, r := range list {
+		if count[r.process]++; count[r.process] > count[most] {
+			most = r.process
+		}
+	}
+	i := slices.IndexFunc(list, func(r reading) bool { return r.process == most })
+	return slices.Delete(list, i, i+1)
 }
 
 // alive tells whether a process runs. It looks only once at one that has ended: who searches

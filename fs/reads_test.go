@@ -148,3 +148,23 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+// TestReadTableKeepsThePatient: a process that has read a file once is remembered, however
+// often another one that runs reads it meanwhile.
+func TestReadTableKeepsThePatient(t *testing.T) {
+	tab, node, now := newReadTable(), crdt.NodeID{1}, time.Now()
+	living := func(pid int) *caller {
+		st, _ := readStat(pid)
+		return &caller{process: process{pid, st.start}}
+	}
+	patient, watcher := living(os.Getpid()), living(os.Getppid())
+	tab.read(patient, node, version(0), now)
+	for i := range byte(3 * readsPerNode) {
+		tab.read(watcher, node, version(i+1), now)
+	}
+	equal(t, "what the patient one read", versions(tab.of(patient.process, node)), "a")
+	last := tab.of(watcher.process, node)
+	if n := len(last); n != readsPerNode-1 || !last[n-1].version.Equal(version(3*readsPerNode)) {
+		t.Errorf("of the watcher %d readings are kept, the last of %v", n, last[n-1].version)
+	}
+}
