@@ -104,7 +104,7 @@ func (fs *filesystem) hadRead(node crdt.NodeID, s *session, c crdt.NewContent) b
 		if v, ok := fs.overtaken(w.process, w, own, node, s.begun); ok {
 			return base{version: v}
 		}
-		return base{version: fs.choose(node, own, s.begun, c)}
+		return base{version: fs.choose(node, own, s, c)}
 	}
 	// Others of its job have read the file: what one of them had may have come to the writer.
 	var job []reading
@@ -175,8 +175,12 @@ func until(list []reading, t time.Time) []reading {
 // choose takes the latest of what the writer has read, unless that was read a moment
 // before the save and something earlier is at least as near to what was saved. Of bytes
 // that are no text nobody can tell, and the earlier one is taken.
-func (fs *filesystem) choose(node crdt.NodeID, list []reading, begun time.Time, saved crdt.NewContent) crdt.Version {
+func (fs *filesystem) choose(node crdt.NodeID, list []reading, s *session, saved crdt.NewContent) crdt.Version {
 	last := list[len(list)-1]
+	begun := s.begun
+	if !s.created.IsZero() {
+		begun = s.created
+	}
 	if len(list) == 1 || last.saved || begun.Sub(last.at) > reread {
 		return last.version
 	}

@@ -131,7 +131,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 		}
 	}
 	s.readers = nil
-	in.writer = s.writer
+	in.writer, in.writing = s.writer, s.begun
 	delete(in.guards, s.writer.wait().process)
 	s.made, s.dirty, s.since, s.closed = v, false, now, time.Time{}
 	if in.placed > 0 && s.stored == nil {

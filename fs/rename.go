@@ -268,7 +268,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	writer, whole := src.writer, fs.nodeWhole(node)
 	c := crdt.NewContent{Text: src.text, Object: src.object.Object}
 	now := time.Now()
-	s := &session{writer: writer, begun: now, mtime: src.mtime, record: record{Base: shown, Truncated: true, Path: fs.folder.Path(node)}}
+	s := &session{writer: writer, begun: now, created: src.writing, mtime: src.mtime, record: record{Base: shown, Truncated: true, Path: fs.folder.Path(node)}}
 	mode := src.draft.mode
 	if src.bound {
 		info, err := fs.folder.Get(src.node)
@@ -288,6 +288,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 		if c, err = fs.content(src, open, whole); err != nil {
 			return err
 		}
+		s.created = open.begun
 		if s.writer, s.mtime = open.writer, open.mtime; src.sess == open {
 			break
 		}

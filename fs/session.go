@@ -35,6 +35,7 @@ type session struct {
 	writer  *caller   // who wrote last
 	readers []*caller // who was given bytes that have no version yet
 	begun   time.Time
+	created time.Time // when the file was begun that is renamed over another, zero for the rest
 	since   time.Time // begun, or published last
 	last    time.Time // the last write
 	watched bool      // a timer looks after it

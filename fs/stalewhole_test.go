@@ -45,6 +45,7 @@ func TestStaleSaveOfBytes(t *testing.T) {
 		{"through a temporary file", read, "b = open('t', 'wb'); b.write(a + b'%s'); b.close(); os.rename('t', 'f')", ""},
 		{"old file aside first", read, "os.rename('f', 'f~'); b = open('f', 'wb'); b.write(a + b'%s'); b.close(); os.unlink('f~')", ""},
 		{"backup by reading again", read, "c = open('f', 'rb').read(); b = open('f', 'wb'); b.write(a + b'%s'); b.close()", ""},
+		{"slowly, having looked at the file", read, "open('f', 'rb').read(); b = open('t', 'wb'); b.write(a + b'%s'); b.close(); time.sleep(1.2); os.rename('t', 'f')", ""},
 		{"by a child", read, "import subprocess; subprocess.run(['tee', 'f'], input=a + b'%s', stdout=subprocess.DEVNULL)", ""},
 		{"in place", "b = open('f', 'r+b'); a = b.read()", "b.seek(len(a)); b.write(b'%s'); b.flush(); b.close()",
 			"b = open('f', 'r+b'); b.seek(len(a)); b.write(b'%s'); b.close()"},
@@ -56,7 +57,7 @@ func TestStaleSaveOfBytes(t *testing.T) {
 			here.flush()
 			exchange(t, here, far)
 			p := startPython(here)
-			p.do("import os; os.setpgrp()") // a job of its own, which the test is not of
+			p.do("import os, time; os.setpgrp()") // a job of its own, which the test is not of
 			p.do(c.read)
 			far.put("f", "\x00of the other")
 			far.send(here)

@@ -20,7 +20,8 @@ type view struct {
 	mtime   time.Time
 	sess    *session
 
-	writer *caller // who wrote the bytes last: a rename commits them in its name
+	writer  *caller   // who wrote the bytes last: a rename commits them in its name
+	writing time.Time // when the writer began
 
 	readers  int       // handles open for reading only
 	lastRead time.Time // one was opened that reads through the page cache

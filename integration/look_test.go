@@ -65,18 +65,23 @@ func (l *looker) files(dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look into %s: %w", dir, err)
 	}
+	var got map[string][]byte
+	err = json.Unmarshal(line, &got)
 	files := map[string]string{}
-	return files, json.Unmarshal(line, &files)
+	for name, b := range got {
+		files[name] = string(b)
+	}
+	return files, err
 }
 
 // look is the role of the other process: for each line, a directory, it prints its files.
 func look([]string) int {
 	sc := bufio.NewScanner(os.Stdin)
 	for sc.Scan() {
-		files := map[string]string{}
+		files := map[string][]byte{}
 		list, err := os.ReadDir(sc.Text())
 		if err != nil {
-			files["."] = err.Error()
+			files["."] = []byte(err.Error())
 		}
 		for _, e := range list {
 			if e.IsDir() || strings.HasPrefix(e.Name(), ".") { // editors' own
@@ -86,7 +91,7 @@ func look([]string) int {
 			if err != nil {
 				b = []byte(err.Error())
 			}
-			files[e.Name()] = string(b)
+			files[e.Name()] = b
 		}
 		b, err := json.Marshal(files)
 		if err != nil {

@@ -1,10 +1,12 @@
 package integration
 
 import (
+	"archive/zip"
 	"bufio"
 	"encoding/xml"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -60,7 +62,8 @@ program.wait()
 `
 
 // TestOffice: LibreOffice on A has documents open that B changes, renames and removes;
-// then it saves. A text merges, also one in XML.
+// then it saves. A text merges, also one in XML; of an .odt, which is a zip archive, both
+// versions are there on both devices, B's beside A's.
 func TestOffice(t *testing.T) {
 	if os.Getenv("SHEAF_OFFICE") == "" {
 		t.Skip("SHEAF_OFFICE is not set: LibreOffice is large") // .ci/skips names it
@@ -102,8 +105,9 @@ func TestOffice(t *testing.T) {
 
 	lines := []string{"the first line", "the second line", "the third line", "the last line"}
 	const bom = "\ufeff"
-	kinds := map[string]string{"txt": "Text (encoded)", "fodt": "OpenDocument Text Flat XML"}
+	kinds := map[string]string{"txt": "Text (encoded)", "fodt": "OpenDocument Text Flat XML", "odt": "writer8"}
 	a.Write("begin.txt", text(lines))
+	changes := map[string][2]string{paragraph: {"the first line", "the first line of B"}, elsewhere: {"the last line", "the very last line of B"}}
 	each := func(f func(dir, kind, against string)) {
 		for kind := range kinds {
 			for i, against := range remotes {
@@ -125,18 +129,18 @@ func TestOffice(t *testing.T) {
 			b.Shell(`mv "$1" "$2"`, f, dir+"/renamed."+kind)
 		case against == removed:
 			b.Shell(`rm "$1"`, f)
-		case against == paragraph:
-			b.Shell(`sed -i 's/the first line/the first line of B/' "$1"`, f)
+		case kind == "odt":
+			b.Shell(`exec `+python+` -c "$1" "$2" "$3" "$4"`, rezip, f, changes[against][0], changes[against][1])
 		default:
-			b.Shell(`sed -i 's/the last line/the very last line of B/' "$1"`, f)
+			b.Shell(`sed -i "s/$2/$3/" "$1"`, f, changes[against][0], changes[against][1])
 		}
 	})
 	if sameTrees(t, a, b) == before {
 		t.Fatal("b has changed nothing")
 	}
-	// It asks where the file is gone, and without a window takes that for a no.
+	// It asks where a text is gone, and without a window takes that for a no.
 	for asked := range strings.Lines(do("save", "", "", "")) {
-		if !strings.Contains(asked, "-2/") && !strings.Contains(asked, "-3/") {
+		if strings.Contains(asked, "/f.odt") || !strings.Contains(asked, "-2/") && !strings.Contains(asked, "-3/") {
 			t.Errorf("it asks or fails: %s", asked)
 		}
 	}
@@ -151,6 +155,8 @@ func TestOffice(t *testing.T) {
 					}
 					now, ok := files["f."+kind]
 					switch {
+					case kind == "odt":
+						return rig.SameText(unzipped(files), odtWanted(against, lines, changes))
 					case against == renamed || against == removed:
 						if ok {
 							return fmt.Errorf("f.%s was saved without asking", kind)
@@ -159,23 +165,71 @@ func TestOffice(t *testing.T) {
 					case !ok:
 						return fmt.Errorf("no f.%s", kind)
 					}
-					want := slices.Clone(lines)
-					switch against {
-					case elsewhere:
-						want[3] = "the very last line of B"
-					case paragraph:
-						want[0] = "the first line of B"
-					}
-					want = insert(want, 1, "mine of A")
+					want := text(insert(withChange(lines, changes[against]), 1, "mine of A"))
 					if kind == "txt" {
-						return rig.SameText(strings.TrimPrefix(now, bom), text(want))
+						return rig.SameText(strings.TrimPrefix(now, bom), want)
 					}
-					return rig.SameText(paragraphs(now), text(want))
+					return rig.SameText(paragraphs(now), want)
 				})
 			}
 		})
 	})
 	sameTrees(t, a, b)
+}
+
+// rezip changes a text in a document that is a zip archive, and writes it by a rename as
+// LibreOffice does.
+const rezip = `
+import os, sys, zipfile
+f, old, new = sys.argv[1:]
+with zipfile.ZipFile(f) as a, zipfile.ZipFile(f + ".tmp", "w") as b:
+    for i in a.infolist():
+        data = a.read(i)
+        if i.filename == "content.xml":
+            assert old.encode() in data
+            data = data.replace(old.encode(), new.encode())
+        b.writestr(i, data)
+os.rename(f + ".tmp", f)`
+
+// withChange gives lines with one of them changed.
+func withChange(lines []string, change [2]string) []string {
+	lines = slices.Clone(lines)
+	for i, l := range lines {
+		if l == change[0] {
+			lines[i] = change[1]
+		}
+	}
+	return lines
+}
+
+// odtWanted are the texts of a directory's documents in the end: what A saved, beside what
+// B has. Where the name is gone LibreOffice makes it anew, and does not ask.
+func odtWanted(against string, lines []string, changes map[string][2]string) string {
+	all := []string{text(insert(lines, 1, "mine of A"))}
+	if against != removed {
+		all = append(all, text(withChange(lines, changes[against])))
+	}
+	slices.Sort(all)
+	return strings.Join(all, "--- and\n")
+}
+
+// unzipped are the texts of documents that are zip archives; what is wrong with one ends
+// in the error.
+func unzipped(files map[string]string) string {
+	var all []string
+	for _, doc := range files {
+		var b []byte
+		z, err := zip.NewReader(strings.NewReader(doc), int64(len(doc)))
+		if err == nil {
+			b, err = fs.ReadFile(z, "content.xml")
+		}
+		if err != nil {
+			b = []byte(err.Error())
+		}
+		all = append(all, paragraphs(string(b)))
+	}
+	slices.Sort(all)
+	return strings.Join(all, "--- and\n")
 }
 
 // paragraphs are the texts of the paragraphs of a document in XML; what is not
