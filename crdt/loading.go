@@ -54,6 +54,8 @@ func (f *Folder) loadRecords() error {
 			return err
 		})
 	}
+	f.tree.Hold()
+	defer f.tree.Release()
 	var batch []tree.Stamped
 	for d := range order {
 		rs := <-d.done
@@ -135,6 +137,10 @@ func (f *Folder) replay(r *record, batch []tree.Stamped) []tree.Stamped {
 func (f *Folder) applyAll(batch []tree.Stamped) []tree.Stamped {
 	f.tree.Apply(batch)
 	f.wake(nil)
+	if f.tree.Touched() >= maxPendingOps {
+		f.tree.Release()
+		f.tree.Hold()
+	}
 	if f.shelf.freshBytes > maxIntakeBytes && f.shelf.err == nil {
 		f.shelf.err = f.shelf.storeReplayed()
 	}

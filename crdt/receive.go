@@ -260,20 +260,20 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 		applied = f.appliedAt(e.Head())
 	}
 	r := record{Feed: e.Feed, Seq: e.Seq, Lamport: lamport, Applied: applied, Time: e.Time}
-	var changes []tree.Change
 	lends := uint64(0)
 	if len(plain) <= maxLending {
 		lends = f.order + 1
 	}
+	f.tree.Hold()
 	for i, o := range ops {
 		s := tree.Stamp{Lamport: lamport, Feed: e.Feed, Seq: e.Seq, Index: uint32(i)}
-		kept, c := f.apply(b, when{s, applied, e.Time, lends}, o)
-		changes = append(changes, c...)
+		kept, _ := f.apply(b, when{s, applied, e.Time, lends}, o)
 		if kept.Tree != nil || kept.Raw != nil {
 			kept.Index = s.Index
 			r.Ops = append(r.Ops, kept)
 		}
 	}
+	changes := f.tree.Release()
 	if prior := f.frontier[e.Feed]; prior.Seq >= e.Seq {
 		f.note(b, Note{Time: nowTime(), Kind: "feed", Path: name,
 			Text: "two entries of one number: a copy of that device's home was in use; both were applied"})

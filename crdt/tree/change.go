@@ -124,18 +124,24 @@ func (t *Tree) compare(w *touched, changes []Change) []Change {
 
 // compareAlts appends what is different about the versions shown beside a file.
 func (t *Tree) compareAlts(w *touched, after []alt, changes []Change) []Change {
-	named := func(alts []alt, dir NodeID, p Place) *alt {
-		i := slices.IndexFunc(alts, func(a alt) bool { return p.Dir == dir && a.name == p.Name })
-		if i < 0 {
-			return nil
+	named := func(alts []alt, dir NodeID) func(Place) *alt {
+		byName := make(map[string]*alt, len(alts)) // there may be thousands
+		for i := range alts {
+			byName[alts[i].name] = &alts[i]
 		}
-		return &alts[i]
+		return func(p Place) *alt {
+			if p.Dir != dir {
+				return nil
+			}
+			return byName[p.Name]
+		}
 	}
 	// A lifted file may be in another directory now: the one before is where its alts were.
 	was, is := w.place.Dir, w.n.parent.id
+	namedBefore, namedAfter := named(w.alts, was), named(after, is)
 	for _, a := range w.alts {
 		p := Place{Dir: was, Name: a.name, Visible: true}
-		b := named(after, is, p)
+		b := namedAfter(p)
 		switch {
 		case b == nil:
 			changes = append(changes, Change{Node: w.n.id, What: Placed, Before: p, Alt: true})
@@ -148,7 +154,7 @@ func (t *Tree) compareAlts(w *touched, after []alt, changes []Change) []Change {
 	}
 	for _, a := range after {
 		p := Place{Dir: is, Name: a.name, Visible: true}
-		if named(w.alts, was, p) == nil {
+		if namedBefore(p) == nil {
 			changes = append(changes, Change{Node: w.n.id, What: Placed, After: p, Alt: true})
 			t.relist(p)
 		}

@@ -19,7 +19,7 @@ type graph struct {
 
 // many is what a graph has that is more than a chain of ready events.
 type many struct {
-	heads   []*event           // those that are nobody's parent; never changed in place
+	heads   []*event           // those that are nobody's parent; never changed in place, but appended to
 	ready   []*event           // the maximal ones among the ready, while some are not
 	index   map[EventID]*event // made once there are more than a few
 	pending int32              // events whose object is not here
@@ -39,6 +39,7 @@ type event struct {
 	before  *event        // arrived before this one
 	size    atomic.Uint32 // 1 + the bytes of its text; 0: not told
 	absent  bool          // its object is not here
+	inner   bool          // it is somebody's parent
 }
 
 // eventRef is an event and the file it belongs to.
@@ -83,13 +84,22 @@ func (g *graph) tops() []*event {
 }
 
 func (g *graph) add(e *event) {
-	var others []*event
-	for _, h := range g.tops() {
-		if !slices.Contains(e.parents, h) {
-			others = append(others, h)
+	heads := g.tops()
+	builds := false // on one of them
+	for _, p := range e.parents {
+		builds, p.inner = builds || !p.inner, true
+	}
+	others := heads
+	if builds {
+		others = nil
+		for _, h := range heads {
+			if !h.inner {
+				others = append(others, h)
+			}
 		}
 	}
 	if len(others) > 0 {
+		// Behind what others have of the list: it is copied when it grows, and not for each event.
 		g.more().heads = append(others, e)
 	} else if g.many != nil {
 		g.many.heads = nil
@@ -104,10 +114,15 @@ func (g *graph) add(e *event) {
 		}
 		g.more().index = index
 	}
-	if e.absent {
-		g.more().pending++
+	if !e.absent {
+		g.settle()
+		return
 	}
-	g.settle()
+	// What can be shown is what it was.
+	if !g.pending() {
+		g.more().ready = heads
+	}
+	g.many.pending++
 }
 
 // settle recomputes which events are the maximal ones among the ready.
@@ -209,16 +224,28 @@ func (g *graph) groups() [][]*event {
 	}
 	v = slices.Clone(v)
 	slices.SortFunc(v, func(a, b *event) int { return b.at.compare(a.at) })
+	// What mergeable says, for all of them at once.
+	type content struct {
+		object feed.Hash
+		text   [16]byte
+		whole  bool
+	}
 	var out [][]*event
-next:
+	group := make(map[content]int, len(v))
 	for _, e := range v {
-		for i, group := range out {
-			if mergeable(group[0], e) {
-				out[i] = append(group, e)
-				continue next
-			}
+		c := content{whole: e.object != nil}
+		if c.whole {
+			c.object = e.object.Hash
+		} else {
+			c.text = *e.text
 		}
-		out = append(out, []*event{e})
+		i, ok := group[c]
+		if !ok {
+			i = len(out)
+			group[c] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], e)
 	}
 	return out
 }

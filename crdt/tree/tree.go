@@ -36,6 +36,8 @@ type Tree struct {
 	listed []listed   // directories that have one, in the order in which they got it
 	names  int        // in all of these
 
+	held bool // settling waits for Release
+
 	flaw flaw // what tests have it get wrong
 }
 
@@ -134,8 +136,25 @@ func (t *Tree) Apply(batch []Stamped) []Change {
 			t.apply(s)
 		}
 	}
+	if t.held {
+		return nil
+	}
 	return t.settle()
 }
+
+// Hold has everything until Release be one batch: what Apply is given is applied, but for moves of
+// directories, and nothing is told. To find the names and versions that are shown takes as long as
+// there are many, so that who applies much in pieces holds the tree.
+func (t *Tree) Hold() { t.held = true }
+
+// Release ends Hold and returns what is different since then.
+func (t *Tree) Release() []Change {
+	t.held = false
+	return t.settle()
+}
+
+// Touched is how many nodes may be different since Hold.
+func (t *Tree) Touched() int { return len(t.touched) }
 
 func (t *Tree) apply(s *Stamped) {
 	op := &s.Op
