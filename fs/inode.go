@@ -131,6 +131,7 @@ func (fs *filesystem) inodeFor(info crdt.Info) *inode {
 	}
 	in := fs.add(&inode{kind: info.Kind, alt: alt, node: info.Node, bound: true, ino: fs.number(info.Node, alt)})
 	fs.loadOwner(in)
+	fs.recallTimes(in, info)
 	fs.nodes[k] = in
 	return in
 }
@@ -181,6 +182,7 @@ func (fs *filesystem) release(in *inode) {
 		return
 	}
 	fs.discardSession(in)
+	fs.keepTimes(in)
 	in.unload()
 	fs.unindex(in)
 	fs.dropped(in)
@@ -240,7 +242,11 @@ func (fs *filesystem) attrOf(in *inode, info crdt.Info, out *fuse.Attr) fuse.Sta
 		fs.fill(in, out, 4096, mtime)
 	case crdt.Symlink:
 		out.Mode = syscall.S_IFLNK | 0o777
-		fs.fill(in, out, int64(len(fs.leadsTo(info))), info.Mtime)
+		mtime := info.Mtime
+		if in.dates(info) {
+			mtime = in.mtime
+		}
+		fs.fill(in, out, int64(len(fs.leadsTo(info))), mtime)
 	default:
 		if in.alt != nil {
 			out.Mode &^= 0o222
@@ -265,10 +271,7 @@ func typeBits(k crdt.Kind) uint32 {
 func (in *inode) draftOnly() bool { return !in.bound }
 
 func (fs *filesystem) fill(in *inode, out *fuse.Attr, size int64, mtime time.Time) {
-	ctime := mtime
-	if in.touch.After(ctime) || !in.touch.IsZero() && mtime.After(time.Now()) {
-		ctime = in.touch
-	}
+	ctime := in.ctime(mtime)
 	if mtime.IsZero() {
 		mtime, ctime = fs.started, fs.started
 	}

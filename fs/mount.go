@@ -105,6 +105,7 @@ type filesystem struct {
 	keptIn     map[*inode]struct{} // directories that the kernel may keep a listing of
 	lastID     uint64
 	numbers    numbers
+	times      nodeRecords[times]
 	lastHandle uint64
 
 	ripeMu   sync.Mutex
@@ -176,8 +177,8 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		inodes: map[uint64]*inode{}, nodes: map[nodeKey]*inode{}, over: map[place]*inode{},
 		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{}, departed: map[place]crdt.NodeID{},
 		handles: map[uint64]*handle{}, keptIn: map[*inode]struct{}{}, crossed: map[uint64]struct{}{}, ripening: map[*inode]time.Time{},
-		localRootDir: localRootDir(h, f),
-		dance:        dance, ripe: ripe,
+		localRootDir: localRootDir(h, f), numbers: newNumbers(), times: newTimes(),
+		dance: dance, ripe: ripe,
 	}
 	if fs.log == nil {
 		fs.log = slog.New(slog.DiscardHandler)
@@ -213,8 +214,11 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 	fs.root = fs.add(&inode{kind: crdt.Dir, node: crdt.Root, bound: true, ino: fuse.FUSE_ROOT_ID})
 	fs.loadOwner(fs.root)
 	fs.nodes[key(crdt.Root, nil)] = fs.root
-	if err := fs.loadNumbers(); err != nil {
+	if err := errors.Join(fs.numbers.load(fs), fs.times.load(fs)); err != nil {
 		return nil, err
+	}
+	if info, err := f.Get(crdt.Root); err == nil {
+		fs.recallTimes(fs.root, info)
 	}
 	fs.showRemains()
 	fs.loadSpecial()
@@ -408,12 +412,12 @@ func (fs *filesystem) close() {
 		fs.cancel()
 	}
 	fs.queue.close()
-	fs.saveNumbers()
 	fs.pasts.close()
 	fs.resolver.close()
 	fs.mu.Lock()
 	for _, in := range fs.inodes {
 		in.mu.Lock()
+		fs.keepTimes(in)
 		in.unload()
 		if in.sess != nil {
 			in.sess.closeFiles()
@@ -422,6 +426,7 @@ func (fs *filesystem) close() {
 		in.mu.Unlock()
 	}
 	fs.mu.Unlock()
+	fs.saveKept()
 	if err := fs.journal.close(); err != nil {
 		fs.log.Error("close the journal", "err", err)
 	}

@@ -72,10 +72,10 @@ func TestNumbersShrink(t *testing.T) {
 	d := mounted(t)
 	d.write("kept", "x")
 	ino := d.run("stat -c %i kept")
-	for range numbersRecords + 1 {
+	for range keptRecords + 1 {
 		d.write("gone", "x")
 		d.flush()
-		d.s.fs.saveNumbers()
+		d.s.fs.saveKept()
 		d.run("rm gone")
 		d.flush()
 	}
