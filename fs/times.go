@@ -85,12 +85,14 @@ func (fs *filesystem) keepTimes(in *inode) {
 	fs.times.set(fs, in.node, t)
 }
 
-// recallTimes gives a new inode what was kept of its node. The caller holds filesystem.mu.
+// recallTimes gives a new inode what was kept of its node. The caller holds filesystem.mu, and not in.mu.
 func (fs *filesystem) recallTimes(in *inode, info crdt.Info) {
 	t, ok := fs.times.of[in.node]
 	if !ok || in.alt != nil || t.says != fs.says(info) {
 		return
 	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.touch = time.Unix(0, t.ctime)
 	mtime := time.Unix(0, t.mtime)
 	switch {
