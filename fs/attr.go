@@ -165,6 +165,7 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 		return nil
 	}
 	if setMtime {
+		fs.ownTimes(n)
 		n.savedMtime, n.dated = mtime, nil
 	}
 	if setMode {

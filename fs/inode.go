@@ -41,6 +41,7 @@ type inode struct {
 
 	// Under mu, as the view is.
 	cached    bool   // while nothing is loaded: the kernel, or a reader, may have been given shownLast
+	recalled  bool   // where the view says nothing of times, they are those that are kept of the node
 	shownLast *shown // before the one that is shown
 	told      int64  // the size that the kernel was told last, unknown if it asks before it reads
 
@@ -66,6 +67,7 @@ func (in *inode) label() string {
 // bind makes the inode show a node. The caller holds filesystem.mu and in.mu.
 func (fs *filesystem) bind(in *inode, node crdt.NodeID) {
 	fs.unindex(in)
+	fs.ownTimes(in)
 	in.node, in.bound = node, true
 	in.parent, in.name = nil, ""
 	fs.nodes[key(node, nil)] = in
@@ -78,6 +80,7 @@ func (fs *filesystem) bind(in *inode, node crdt.NodeID) {
 // unbind takes the node from the inode. The caller holds filesystem.mu and in.mu.
 func (fs *filesystem) unbind(in *inode) {
 	fs.unindex(in)
+	fs.ownTimes(in)
 	in.node, in.bound = crdt.NodeID{}, false
 }
 
@@ -227,7 +230,7 @@ func (fs *filesystem) attrOf(in *inode, info crdt.Info, out *fuse.Attr) fuse.Sta
 	}
 	if in.ownAttr() {
 		out.Mode = typeBits(in.kind) | in.draft.mode&modeBits | in.bits
-		size, mtime := in.sizeAndTime(crdt.Info{})
+		size, mtime := fs.sizeAndTime(in, crdt.Info{})
 		fs.fill(in, out, size, mtime)
 		return fuse.OK
 	}
@@ -235,23 +238,15 @@ func (fs *filesystem) attrOf(in *inode, info crdt.Info, out *fuse.Attr) fuse.Sta
 	switch in.kind {
 	case crdt.Dir:
 		out.Nlink = 2 + uint32(info.Dirs)
-		mtime := info.Mtime
-		if !in.mtime.IsZero() {
-			mtime = in.mtime
-		}
-		fs.fill(in, out, 4096, mtime)
+		fs.fill(in, out, 4096, fs.timeOfName(in, info))
 	case crdt.Symlink:
 		out.Mode = syscall.S_IFLNK | 0o777
-		mtime := info.Mtime
-		if in.dates(info) {
-			mtime = in.mtime
-		}
-		fs.fill(in, out, int64(len(fs.leadsTo(info))), mtime)
+		fs.fill(in, out, int64(len(fs.leadsTo(info))), fs.timeOfName(in, info))
 	default:
 		if in.alt != nil {
 			out.Mode &^= 0o222
 		}
-		size, mtime := in.sizeAndTime(info)
+		size, mtime := fs.sizeAndTime(in, info)
 		fs.fill(in, out, size, mtime)
 	}
 	return fuse.OK
@@ -271,7 +266,7 @@ func typeBits(k crdt.Kind) uint32 {
 func (in *inode) draftOnly() bool { return !in.bound }
 
 func (fs *filesystem) fill(in *inode, out *fuse.Attr, size int64, mtime time.Time) {
-	ctime := in.ctime(mtime)
+	ctime := fs.ctime(in, mtime)
 	if mtime.IsZero() {
 		mtime, ctime = fs.started, fs.started
 	}

@@ -153,12 +153,13 @@ func (fs *filesystem) changed(c crdt.Change) {
 // reattr shows changed attributes.
 func (fs *filesystem) reattr(in *inode) {
 	in.mu.Lock()
-	if info, err := fs.folder.Get(in.node); err == nil && in.sess == nil && info.Version.Equal(in.shows()) {
-		if t := in.timeOf(info.Version, info.Mtime); info.MtimeSet || info.Mtime.After(t) {
+	if info, err := fs.folder.Get(in.node); err == nil && in.sess == nil && (!in.loaded && !in.cached || info.Version.Equal(in.shows())) {
+		if t := fs.timeOf(in, info.Version, info.Mtime); info.MtimeSet || info.Mtime.After(t) {
+			fs.ownTimes(in)
 			in.saved, in.dated = false, nil
 		}
 		if in.loaded {
-			in.mtime = in.timeOf(info.Version, info.Mtime)
+			in.mtime = fs.timeOf(in, info.Version, info.Mtime)
 		}
 	}
 	in.mu.Unlock()
@@ -271,7 +272,7 @@ func (fs *filesystem) flip(in *inode, again span) bool {
 		if in.cached {
 			in.before, in.cached = in.shownLast.version, false
 		}
-		in.date(info)
+		fs.date(in, info)
 		in.stale, in.flipping = false, true
 		return true
 	}
@@ -302,7 +303,7 @@ func (fs *filesystem) flip(in *inode, again span) bool {
 		return false
 	}
 	if err == nil && info.Version.Equal(in.version) {
-		in.date(info)
+		fs.date(in, info)
 	}
 	in.before, in.flipping = before, true
 	return true
@@ -334,7 +335,8 @@ func (fs *filesystem) equalTexts(node crdt.NodeID, a, b crdt.Version) bool {
 // date gives what is shown from now on the time of now, unless a program set it: what
 // was made of the text before, while this one waited to be shown, is older than it (make
 // goes by that). The caller holds in.mu.
-func (in *inode) date(info crdt.Info) {
+func (fs *filesystem) date(in *inode, info crdt.Info) {
+	fs.ownTimes(in)
 	in.dated = nil
 	if info.MtimeSet || fault.On("fs-date-arrival") {
 		return

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -16,16 +17,25 @@ const (
 	keptRetry   = 5 * time.Second // after records could not be written
 )
 
-// nodeRecords is one kind of what is known of nodes. It is under filesystem.mu.
+// nodeRecords is one kind of what is known of nodes. It is under filesystem.mu, but for known.
 type nodeRecords[V comparable] struct {
 	prefix string // of the records' names
 	size   int    // of a value in a record, in bytes
 	put    func([]byte, V) []byte
 	get    func([]byte) V // the zero value: nothing is known any more
 
+	ofMu    sync.RWMutex // writers of the map hold filesystem.mu, too
 	of      map[crdt.NodeID]V
 	unsaved []crdt.NodeID
 	next    uint64 // the next record's
+}
+
+// known is what is kept of a node, for who does not hold filesystem.mu.
+func (k *nodeRecords[V]) known(node crdt.NodeID) (V, bool) {
+	k.ofMu.RLock()
+	defer k.ofMu.RUnlock()
+	v, ok := k.of[node]
+	return v, ok
 }
 
 // set keeps a value, or with the zero one drops what there was.
@@ -34,9 +44,11 @@ func (k *nodeRecords[V]) set(fs *filesystem, node crdt.NodeID, v V) {
 	if k.of[node] == v {
 		return
 	}
+	k.ofMu.Lock()
 	if k.of[node] = v; v == none {
 		delete(k.of, node)
 	}
+	k.ofMu.Unlock()
 	if k.unsaved = append(k.unsaved, node); len(k.unsaved) == 1 {
 		fs.later(quiet, fs.saveKept)
 	}

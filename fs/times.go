@@ -18,9 +18,12 @@ const timesPrefix = "times/"
 
 // times are what stat showed of a node, in ns since 1970, as long as the folder says the same.
 type times struct {
-	says         uint64 // a hash of what the folder said
+	says         uint64 // a hash of what the folder said, its upper half of the version
 	mtime, ctime int64
 }
+
+// isOf tells whether they are of a version: two in 2^32 count as one.
+func (t times) isOf(v crdt.Version) bool { return t.says>>32 == saysOf(v) }
 
 func newTimes() nodeRecords[times] {
 	return nodeRecords[times]{prefix: timesPrefix, size: 24,
@@ -37,10 +40,7 @@ func newTimes() nodeRecords[times] {
 
 // says hashes what the times of a node go by: of a directory, what is in it.
 func (fs *filesystem) says(info crdt.Info) uint64 {
-	h := fnv.New64a()
-	for _, id := range info.Version {
-		h.Write(id[:])
-	}
+	h := fnv.New32a()
 	if info.MtimeSet { // else it is when the change became part of the folder, which sealing moves
 		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(info.Mtime.UnixNano())))
 	}
@@ -57,7 +57,16 @@ func (fs *filesystem) says(info crdt.Info) uint64 {
 			h.Write(i.Node[:])
 		}
 	}
-	return h.Sum64()
+	return saysOf(info.Version)<<32 | uint64(h.Sum32())
+}
+
+// saysOf hashes a version to 32 bits.
+func saysOf(v crdt.Version) uint64 {
+	h := fnv.New32a()
+	for _, id := range v {
+		h.Write(id[:])
+	}
+	return uint64(h.Sum32())
 }
 
 // keepTimes keeps what stat shows of an inode that is about to go. The caller holds
@@ -70,14 +79,11 @@ func (fs *filesystem) keepTimes(in *inode) {
 	if err != nil || (in.loaded || in.cached) && in.kind == crdt.File && !in.shows().Equal(info.Version) {
 		return
 	}
-	mtime := info.Mtime
-	switch {
-	case in.kind == crdt.File:
-		_, mtime = in.sizeAndTime(info)
-	case in.kind == crdt.Dir && !in.mtime.IsZero(), in.kind == crdt.Symlink && in.dates(info):
-		mtime = in.mtime
+	mtime := fs.timeOfName(in, info)
+	if in.kind == crdt.File {
+		_, mtime = fs.sizeAndTime(in, info)
 	}
-	ctime := in.ctime(mtime)
+	ctime := fs.ctime(in, mtime)
 	var t times
 	if mtime != info.Mtime || ctime != info.Mtime {
 		t = times{fs.says(info), mtime.UnixNano(), ctime.UnixNano()}
@@ -85,31 +91,80 @@ func (fs *filesystem) keepTimes(in *inode) {
 	fs.times.set(fs, in.node, t)
 }
 
-// recallTimes gives a new inode what was kept of its node. The caller holds filesystem.mu, and not in.mu.
+// recallTimes has a new inode show what was kept of its node. The caller holds filesystem.mu, and
+// nobody else knows the inode.
 func (fs *filesystem) recallTimes(in *inode, info crdt.Info) {
 	t, ok := fs.times.of[in.node]
-	if !ok || in.alt != nil || t.says != fs.says(info) {
+	in.recalled = ok && in.alt == nil && t.says == fs.says(info)
+}
+
+// recalls is what an inode shows where its view says nothing of times. Most files that are looked
+// at after a restart have such times and nothing else: they need no view for them. The caller
+// holds in.mu.
+func (fs *filesystem) recalls(in *inode) (t times, ok bool) {
+	if in.recalled {
+		t, ok = fs.times.known(in.node)
+	}
+	return t, ok
+}
+
+// ownTimes moves what was kept of a node into the view, before its times become others. The
+// caller holds in.mu.
+func (fs *filesystem) ownTimes(in *inode) {
+	t, ok := fs.recalls(in)
+	if !ok {
 		return
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.touch = time.Unix(0, t.ctime)
-	mtime := time.Unix(0, t.mtime)
+	in.recalled = false
+	if in.touch.IsZero() {
+		in.touch = time.Unix(0, t.ctime)
+	}
+	info, err := fs.folder.Get(in.node)
 	switch {
-	case in.kind != crdt.File:
-		in.mtime = mtime
-	case !mtime.Equal(info.Mtime):
-		in.dated = &shown{slices.Clone(info.Version), info.Size, mtime, info.Object == nil}
+	case in.kind != crdt.File && in.mtime.IsZero():
+		in.mtime = time.Unix(0, t.mtime)
+	case in.kind == crdt.File && in.dated == nil && err == nil && t.isOf(info.Version):
+		in.dated = &shown{slices.Clone(info.Version), info.Size, time.Unix(0, t.mtime), info.Object == nil}
 	}
 }
 
-// dates tells whether a symlink shows a time that was kept of it. The caller holds in.mu.
-func (in *inode) dates(info crdt.Info) bool { return !info.MtimeSet && !in.mtime.IsZero() }
+// timeOf is the time that is shown with a version of a file whose content came at t. The caller
+// holds in.mu.
+func (fs *filesystem) timeOf(in *inode, v crdt.Version, t time.Time) time.Time {
+	switch {
+	case in.saved && in.savedVersion.Equal(v):
+		return in.savedMtime
+	case in.dated != nil && in.dated.version.Equal(v):
+		return in.dated.mtime
+	}
+	if k, ok := fs.recalls(in); ok && k.isOf(v) {
+		return time.Unix(0, k.mtime)
+	}
+	return t
+}
+
+// timeOfName is the time that is shown of a directory or symlink. The caller holds in.mu.
+func (fs *filesystem) timeOfName(in *inode, info crdt.Info) time.Time {
+	if in.kind == crdt.Symlink && info.MtimeSet {
+		return info.Mtime
+	}
+	if !in.mtime.IsZero() {
+		return in.mtime
+	}
+	if t, ok := fs.recalls(in); ok {
+		return time.Unix(0, t.mtime)
+	}
+	return info.Mtime
+}
 
 // ctime is when a file that has this mtime was last touched. The caller holds in.mu.
-func (in *inode) ctime(mtime time.Time) time.Time {
-	if in.touch.After(mtime) || !in.touch.IsZero() && mtime.After(time.Now()) {
-		return in.touch
+func (fs *filesystem) ctime(in *inode, mtime time.Time) time.Time {
+	touch := in.touch
+	if t, ok := fs.recalls(in); ok && touch.IsZero() {
+		touch = time.Unix(0, t.ctime)
+	}
+	if touch.After(mtime) || !touch.IsZero() && mtime.After(time.Now()) {
+		return touch
 	}
 	return mtime
 }

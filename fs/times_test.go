@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -67,4 +68,76 @@ func TestTimesOfWhatChanged(t *testing.T) {
 	if now := mtime("dir"); now.Equal(dir) {
 		t.Errorf("a directory that lost a name still has the time %v", now)
 	}
+}
+
+// Files whose times were kept and that nothing else happened to take no more memory than others
+// (TestViewsAreLetGo), and show what happens to them.
+func TestRecalledTimes(t *testing.T) {
+	d := mounted(t)
+	d.run(`mkdir dir; ln -s f link; for i in f written dated moved; do echo $i > $i; done; sleep 0.01; chmod 600 f written dated moved; mv moved was; mv was moved`)
+	d.flush()
+	d.unmount()
+	d.mount()
+	nodes := map[string]crdt.Info{}
+	for _, name := range []string{"f", "written", "dated", "moved", "dir", "link"} {
+		info, err := d.f.Resolve(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes[name] = info
+	}
+	stat := func(name string) string { return d.run("stat -c '%.Y %.Z' " + name) }
+	was := map[string]string{}
+	for name, info := range nodes {
+		was[name] = stat(name)
+		in := d.s.fs.node(info.Node)
+		in.lock.Lock()
+		if in.view != nil || !in.recalled {
+			t.Errorf("%s: recalled: %v, with a view of its own: %v", name, in.recalled, in.view != nil)
+		}
+		in.lock.Unlock()
+	}
+	day := time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)
+	err := d.f.Update(func(tx *crdt.Tx) error {
+		if _, err := tx.Write(nodes["written"].Node, nodes["written"].Version, crdt.NewContent{Text: "other\n"}); err != nil {
+			return err
+		}
+		if err := tx.Move(nodes["moved"].Node, crdt.Root, "there"); err != nil {
+			return err
+		}
+		return tx.SetMtime(nodes["dated"].Node, day)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mtime := func(name string) time.Time {
+		fi, err := os.Stat(d.path(name))
+		if err != nil {
+			return time.Time{}
+		}
+		return fi.ModTime()
+	}
+	eventually(t, "a time that was set elsewhere is shown", func() bool { return mtime("dated").Equal(day) })
+	eventually(t, "what was moved elsewhere has its time", func() bool { return mtime("there").Equal(timeOfStat(t, was["moved"])) })
+	eventually(t, "what was written elsewhere has a newer time", func() bool { return mtime("written").After(timeOfStat(t, was["written"])) })
+	for _, name := range []string{"f", "dir", "link"} {
+		equal(t, name, stat(name), was[name])
+	}
+	d.run("chmod 644 f dir")
+	for _, name := range []string{"f", "dir"} {
+		now := stat(name)
+		if !timeOfStat(t, now).Equal(timeOfStat(t, was[name])) || now == was[name] {
+			t.Errorf("%s has the times %s after chmod, and had %s", name, now, was[name])
+		}
+	}
+}
+
+// timeOfStat is the first time, in seconds since 1970, of what stat said.
+func timeOfStat(t *testing.T, s string) time.Time {
+	t.Helper()
+	var sec, nsec int64
+	if _, err := fmt.Sscanf(s, "%d.%09d", &sec, &nsec); err != nil {
+		t.Fatalf("%q: %v", s, err)
+	}
+	return time.Unix(sec, nsec)
 }

@@ -101,7 +101,7 @@ func (m *mu) begin() {
 func (v *view) blank() bool {
 	o, d := &v.object, &v.draft
 	return !v.loaded && v.version == nil && v.text == "" && o.Object == nil && o.fd == -1 && v.mtime == time.Time{} &&
-		v.sess == nil && v.writer == nil &&
+		v.sess == nil && v.writer == nil && v.writing == time.Time{} &&
 		v.readers == 0 && v.lastRead == time.Time{} && v.writers == 0 && v.placed == 0 && v.active == 0 &&
 		!v.stale && v.due == time.Time{} && v.heldSince == time.Time{} && v.holdUntil == time.Time{} &&
 		v.before == nil && !v.flipping && v.flipped == time.Time{} && !v.mixed && v.announced == 0 &&
@@ -161,7 +161,7 @@ func (fs *filesystem) know(in *inode) error {
 		return fs.load(in)
 	}
 	if !in.cached {
-		in.shownLast, in.cached = &shown{slices.Clone(info.Version), info.Size, in.timeOf(info.Version, info.Mtime), true}, true
+		in.shownLast, in.cached = &shown{slices.Clone(info.Version), info.Size, fs.timeOf(in, info.Version, info.Mtime), true}, true
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func (fs *filesystem) show(in *inode, c crdt.Content) error {
 	in.object = objectFile{c.Object, fd}
 	in.stale, in.heldSince = false, time.Time{}
 	if info, err := fs.folder.Get(in.node); err == nil {
-		in.mtime = in.timeOf(c.Version, info.Mtime)
+		in.mtime = fs.timeOf(in, c.Version, info.Mtime)
 	}
 	return nil
 }
@@ -233,7 +233,7 @@ func (in *inode) size() int64 {
 }
 
 // sizeAndTime is what stat shows of a file; info is what the folder says.
-func (in *inode) sizeAndTime(info crdt.Info) (int64, time.Time) {
+func (fs *filesystem) sizeAndTime(in *inode, info crdt.Info) (int64, time.Time) {
 	switch {
 	case in.sess != nil:
 		if !in.sess.dirty && in.bound {
@@ -245,18 +245,7 @@ func (in *inode) sizeAndTime(info crdt.Info) (int64, time.Time) {
 	case in.cached && !in.shownLast.version.Equal(info.Version):
 		return in.shownLast.size, in.shownLast.mtime
 	}
-	return info.Size, in.timeOf(info.Version, info.Mtime)
-}
-
-// timeOf is the time that is shown with a version whose content came at t.
-func (in *inode) timeOf(v crdt.Version, t time.Time) time.Time {
-	switch {
-	case in.saved && in.savedVersion.Equal(v):
-		return in.savedMtime
-	case in.dated != nil && in.dated.version.Equal(v):
-		return in.dated.mtime
-	}
-	return t
+	return info.Size, fs.timeOf(in, info.Version, info.Mtime)
 }
 
 // read reads what is seen. The caller holds in.mu.
