@@ -289,9 +289,10 @@ func (fs *filesystem) listLocal(cancel <-chan struct{}, in *fuse.ReadIn, out *fu
 	return fs.withLocalDir(cancel, &in.InHeader, func(fh uint64) fuse.Status {
 		in.Fh = fh
 		st := list(cancel, in, out)
-		if st.Ok() && len(out.Bytes()) == 0 { // at the end: from now on it would be used
-			id := in.NodeId | localBit
-			fs.later(0, func() { fs.dropListing(id) })
+		if st.Ok() && len(out.Bytes()) == 0 {
+			// At the end: once it is answered the listing would be used. What is dropped before
+			// is missed then, and no lock is taken for it that the kernel holds for a call.
+			fs.server.InodeNotify(in.NodeId|localBit, 0, 0)
 		}
 		return st
 	})

@@ -2,6 +2,8 @@ package fs
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"sync"
@@ -52,10 +54,6 @@ func (t *localTop) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 		return t.LoopbackNode.Lookup(ctx, name, out)
 	}
 	t.virtual.publish()
-	if old := t.GetChild(name); old != nil {
-		// Another inode would have other files below it, for who looks at one and then opens it.
-		return virtualChild(ctx, &t.Inode, old.Operations(), fuse.S_IFDIR, out), 0
-	}
 	v := t.virtual
 	dir := &shelf{names: map[string]gofs.InodeEmbedder{
 		"at":      &moments{pasts: v.pasts},
@@ -70,23 +68,41 @@ func (t *localTop) Lookup(ctx context.Context, name string, out *fuse.EntryOut) 
 	if v.status != nil {
 		dir.names["status"] = &told{tell: v.status}
 	}
-	return virtualChild(ctx, &t.Inode, dir, fuse.S_IFDIR, out), 0
+	return virtualChild(ctx, &t.Inode, name, "", dir, fuse.S_IFDIR, out), 0
 }
 
-func virtualChild(ctx context.Context, parent *gofs.Inode, child gofs.InodeEmbedder, mode uint32, out *fuse.EntryOut) *gofs.Inode {
+// virtualChild answers a lookup with what a name stands for; what tells it from others of that
+// name and place.
+func virtualChild(ctx context.Context, parent *gofs.Inode, name, what string, child gofs.InodeEmbedder, mode uint32, out *fuse.EntryOut) *gofs.Inode {
 	out.SetEntryTimeout(asked)
 	out.SetAttrTimeout(asked)
 	out.Mode = mode | 0o444
 	if mode == fuse.S_IFDIR {
 		out.Mode |= 0o111
 	}
-	return parent.NewInode(ctx, child, gofs.StableAttr{Mode: mode})
+	return parent.NewInode(ctx, child, virtualID(parent, name, what, mode))
+}
+
+// virtualID is the identity of what is made up: the same each time that it is looked up, however
+// long the kernel remembers. Who looks at a file and then opens it, as cp does, would else take
+// it for another one.
+func virtualID(parent *gofs.Inode, name, what string, mode uint32) gofs.StableAttr {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d/%s\x00%s", parent.StableAttr().Ino, name, what)
+	const notOfDisk = 2 // the loopback's generation is 1
+	return gofs.StableAttr{Mode: mode & syscall.S_IFMT, Ino: h.Sum64()>>1 + 2, Gen: notOfDisk}
 }
 
 func virtualAttr(mode uint32, out *fuse.AttrOut) syscall.Errno {
 	out.SetTimeout(asked)
 	out.Mode = mode
 	return 0
+}
+
+// listed is a listing with the two names that every directory has. Of one without any name the
+// kernel would keep that there is none, whatever it is told.
+func listed(list []fuse.DirEntry) gofs.DirStream {
+	return gofs.NewListDirStream(append([]fuse.DirEntry{{Name: ".", Mode: fuse.S_IFDIR}, {Name: "..", Mode: fuse.S_IFDIR}}, list...))
 }
 
 // shelf is a directory of fixed names.
@@ -104,7 +120,7 @@ func (s *shelf) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*g
 	if c == nil {
 		return nil, syscall.ENOENT
 	}
-	return virtualChild(ctx, &s.Inode, c, kindOf(c), out), 0
+	return virtualChild(ctx, &s.Inode, name, "", c, kindOf(c), out), 0
 }
 
 func (s *shelf) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
@@ -112,7 +128,7 @@ func (s *shelf) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	for _, name := range slices.Sorted(maps.Keys(s.names)) {
 		list = append(list, fuse.DirEntry{Name: name, Mode: kindOf(s.names[name])})
 	}
-	return gofs.NewListDirStream(list), 0
+	return listed(list), 0
 }
 
 func kindOf(n gofs.InodeEmbedder) uint32 {
@@ -160,7 +176,7 @@ func (m *mirror) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 	} else {
 		child = &mirror{folder: m.folder, node: i.Node, file: m.file}
 	}
-	return virtualChild(ctx, &m.Inode, child, mode, out), 0
+	return virtualChild(ctx, &m.Inode, name, i.Node.String(), child, mode, out), 0
 }
 
 func (m *mirror) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
@@ -174,7 +190,7 @@ func (m *mirror) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 			list = append(list, fuse.DirEntry{Name: i.Name, Mode: mode})
 		}
 	}
-	return gofs.NewListDirStream(list), 0
+	return listed(list), 0
 }
 
 // document is a text as an Automerge document. It is made when it is opened,

@@ -41,7 +41,7 @@ func (v *historyDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut
 	case i.Alt || i.Kind == crdt.Symlink:
 		return nil, syscall.ENOENT
 	}
-	return virtualChild(ctx, &v.Inode, &historyDir{folder: v.folder, node: i.Node, kind: i.Kind, name: i.Name}, fuse.S_IFDIR, out), 0
+	return virtualChild(ctx, &v.Inode, name, i.Node.String(), &historyDir{folder: v.folder, node: i.Node, kind: i.Kind, name: i.Name}, fuse.S_IFDIR, out), 0
 }
 
 func (v *historyDir) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
@@ -54,7 +54,7 @@ func (v *historyDir) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 		for n, r := range revs {
 			list = append(list, fuse.DirEntry{Name: versionName(v.name, n+1, len(revs), r), Mode: fuse.S_IFREG})
 		}
-		return gofs.NewListDirStream(list), 0
+		return listed(list), 0
 	}
 	is, err := v.folder.ReadDir(v.node)
 	if err != nil {
@@ -65,7 +65,7 @@ func (v *historyDir) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 			list = append(list, fuse.DirEntry{Name: i.Name, Mode: fuse.S_IFDIR})
 		}
 	}
-	return gofs.NewListDirStream(list), 0
+	return listed(list), 0
 }
 
 // versionName names a version so that names sort as the versions came, and end as the file's
@@ -106,12 +106,8 @@ func (v *historyDir) version(ctx context.Context, name string, out *fuse.EntryOu
 	}
 	out.SetEntryTimeout(remembered)
 	out.SetAttrTimeout(remembered)
-	if old := v.GetChild(name); old != nil {
-		if o, ok := old.Operations().(*oldVersion); ok && o.revision.Version.Equal(c.revision.Version) {
-			return old, 0 // another inode would be another file to who looks twice
-		}
-	}
-	return v.NewInode(ctx, c, gofs.StableAttr{Mode: fuse.S_IFREG}), 0
+	what := fmt.Sprint(c.revision.Version, c.revision.Absent)
+	return v.NewInode(ctx, c, virtualID(&v.Inode, name, what, fuse.S_IFREG)), 0
 }
 
 // oldVersion is one version of a file.

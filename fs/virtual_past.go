@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"syscall"
 	"time"
@@ -121,7 +122,7 @@ func (m *moments) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 }
 
 func (m *moments) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
-	return gofs.NewListDirStream(nil), 0
+	return listed(nil), 0
 }
 
 // then is a file, directory or symlink as it was.
@@ -139,12 +140,8 @@ func (n *then) child(ctx context.Context, parent *gofs.Inode, name string, out *
 	}
 	out.SetEntryTimeout(remembered)
 	out.SetAttrTimeout(remembered)
-	if old := parent.GetChild(name); old != nil {
-		if o, ok := old.Operations().(*then); ok && o.info.Node == n.info.Node && o.info.Version.Equal(n.info.Version) && o.info.Mode == n.info.Mode && o.info.Mtime.Equal(n.info.Mtime) {
-			return old, 0 // another inode would be another file to who looks twice
-		}
-	}
-	return parent.NewInode(ctx, n, gofs.StableAttr{Mode: out.Mode & syscall.S_IFMT}), 0
+	what := fmt.Sprint(n.info.Node, n.info.Version, n.info.Mode, n.info.Mtime.UnixNano())
+	return parent.NewInode(ctx, n, virtualID(parent, name, what, out.Mode)), 0
 }
 
 func (n *then) attr(out *fuse.Attr) syscall.Errno {
@@ -212,7 +209,7 @@ func (n *then) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
 	for _, i := range is {
 		list = append(list, fuse.DirEntry{Name: i.Name, Mode: modeOf(i.Kind)})
 	}
-	return gofs.NewListDirStream(list), 0
+	return listed(list), 0
 }
 
 func (n *then) Readlink(context.Context) ([]byte, syscall.Errno) { return []byte(n.info.Target), 0 }

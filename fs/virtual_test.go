@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/automerge/automerge-go"
 )
@@ -48,5 +49,42 @@ func TestAutomergeDocuments(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(d.point, ".sheaf/automerge/sub/plan.txt"), nil, 0o644); err == nil {
 		t.Error("a document was written to")
+	}
+}
+
+// What is made up is one file however often it is looked up: cp and fts leave out what is another
+// one when they open it than when they looked at it.
+func TestVirtualIdentity(t *testing.T) {
+	d := mounted(t)
+	if err := os.MkdirAll(d.path("d/sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.write("d/sub/f.txt", "one\n")
+	d.flush()
+	then := now(t, d)
+	history := d.path(".sheaf/history/d/sub/f.txt")
+	list, err := os.ReadDir(history)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("versions: %v, %v", list, err)
+	}
+	for _, path := range []string{
+		d.path(".sheaf"), d.path(".sheaf/history"), d.path(".sheaf/history/d/sub"), history, filepath.Join(history, list[0].Name()),
+		d.path(".sheaf/automerge/d/sub"), d.path(".sheaf/automerge/d/sub/f.txt"),
+		d.path(".sheaf/at/" + then), d.path(".sheaf/at/" + then + "/d/sub/f.txt"),
+	} {
+		first, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(2 * asked) // until the kernel looks it up again
+			again, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !os.SameFile(first, again) {
+				t.Errorf("%s is another one the next time", path)
+			}
+		}
 	}
 }
