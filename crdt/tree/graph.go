@@ -384,6 +384,11 @@ func (t *Tree) madeBefore(n *node, known *event, again *Stamped) {
 	}
 	t.touch(n)
 	known.at, known.time, known.by = at, again.Op.Time, t.author(again.Op.By)
+	if o := again.Op.Object; o != nil && known.object != nil && *o != *known.object {
+		object := *o // the event names the bytes, and not how many its maker says there are
+		known.object = &object
+		t.touch(n).attr = true
+	}
 	t.contentChanged(n)
 }
 

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -242,6 +243,31 @@ func TestUnmergeableVersionsStandSideBySide(t *testing.T) {
 	i := a.tree.Get(f)
 	a.write(f, a.tree.Join(f, i.Version, i.Alts[0].Version), "#both")
 	wantPaths(t, a.tree, "p.png")
+}
+
+// An event names the bytes of its object, and not how many its maker says there are. Of two that
+// say it, the first in the order counts, whichever was heard first.
+func TestObjectOfTwoSizes(t *testing.T) {
+	file := Op{Do: OpCreate, Kind: File, Name: "f", Mode: 0o644}
+	file.Node = NodeIDFor(file.Kind, file.Parent, file.Name, file.first(), 0)
+	of := func(size int64) Op {
+		return Op{Do: OpContent, Node: file.Node, Event: EventID{1}, Object: &Object{Hash: feed.Hash{1}, Size: size}}
+	}
+	ops := []Stamped{
+		{Stamp: Stamp{Lamport: 1}, Op: file},
+		{Stamp: Stamp{Lamport: 2}, Op: of(10)},
+		{Stamp: Stamp{Lamport: 3}, Op: of(20)},
+	}
+	one, other := New(), New()
+	one.Apply(ops)
+	slices.Reverse(ops)
+	other.Apply(ops)
+	if a, b := one.Get(file.Node).Object.Size, other.Get(file.Node).Object.Size; a != 10 || b != 10 {
+		t.Errorf("%d and %d bytes", a, b)
+	}
+	if !bytes.Equal(one.EncodeShown(), other.EncodeShown()) {
+		t.Error("the same operations show something else")
+	}
 }
 
 func TestObjectsThatAreNotHere(t *testing.T) {
