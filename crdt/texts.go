@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -178,19 +179,30 @@ func (f *Folder) loadDoc(node NodeID, l lineage, unstored []text.Event) (*text.D
 		}
 		return err
 	})
-	late = append(late, unstored...)
-	// Events that had to wait for a parent may be stored before it.
-	for n := -1; err == nil && len(late) > 0 && n != len(late); {
-		n = len(late)
-		rest := late[:0]
-		for _, ev := range late {
-			if _, err := d.Add(ev); err != nil {
-				rest = append(rest, ev)
-			}
-		}
-		late = rest
+	if err == nil {
+		addLate(d, append(late, unstored...))
 	}
 	return d, err
+}
+
+// addLate adds events in any order: those that had to wait for a parent may be stored before it, and
+// who made them decides how many. One whose parent never came stays out.
+func addLate(d *text.Doc, late []text.Event) {
+	waits := map[text.ID][]text.Event{}
+	for len(late) > 0 {
+		ev := late[len(late)-1]
+		late = late[:len(late)-1]
+		if i := slices.IndexFunc(ev.Parents, func(p text.ID) bool { return !d.Has(p) }); i >= 0 {
+			waits[ev.Parents[i]] = append(waits[ev.Parents[i]], ev)
+			continue
+		}
+		id, err := d.Add(ev)
+		if err != nil {
+			continue
+		}
+		late = append(late, waits[id]...)
+		delete(waits, id)
+	}
 }
 
 // textAt returns a text at a version of one lineage.

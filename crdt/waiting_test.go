@@ -129,3 +129,23 @@ func TestWaitingChain(t *testing.T) {
 		t.Fatalf("%d bytes of %d lines are shown", len(got), n)
 	}
 }
+
+// Nor does reading a text take longer because its events are stored the wrong way round.
+func TestWaitingBackwards(t *testing.T) {
+	a, b := pair(t)
+	first, rest := a.stranger("first"), a.stranger("rest")
+	n := 10_000
+	plain := crdt.Chained(n)
+	slices.Reverse(plain[2:])
+	e := rest.entry(crdt.Joined(plain[2:]...))
+	sync(t, a, b)
+	b.receive([]*feed.Entry{first.entry(crdt.Joined(plain[:2]...)), e})
+	b.reopen()
+	began := time.Now()
+	if got := b.read("chained").Text; len(got) < n {
+		t.Fatalf("%d bytes of %d lines are shown", len(got), n)
+	}
+	if took := time.Since(began); took > 20*time.Second { // each against all others took over a minute
+		t.Errorf("it took %v", took)
+	}
+}
