@@ -21,8 +21,14 @@ type rest struct {
 	making   bool
 	digest   crdt.Digest // the last one made
 	of       uint64      // and the order that it was made at
-	told     map[crdt.Device]crdt.Digest
+	told     map[crdt.Device]telling
 	diverged map[crdt.Device]time.Time
+}
+
+// telling is a digest that another device told.
+type telling struct {
+	crdt.Digest
+	last uint64 // order of our newest entry then, if that device was known to have the same heads; else 0
 }
 
 // compareAtRest has digests made of the folders in which nothing happened since it was called
@@ -107,7 +113,7 @@ func (f *shared) toldBy() map[crdt.Device]crdt.Digest {
 	defer f.mu.Unlock()
 	out := make(map[crdt.Device]crdt.Digest, len(f.rest.told))
 	for dev, d := range f.rest.told {
-		out[dev] = d
+		out[dev] = d.Digest
 	}
 	return out
 }
@@ -133,12 +139,16 @@ func (s *session) takeDigest(m *wire.Digest) error {
 	if s.digests++; s.digests > maxDigests+int(time.Since(s.link.began)/refreshEvery) {
 		return violation(errors.New("more digests than a folder can have been at rest"))
 	}
+	t := telling{Digest: crdt.Digest{Version: m.Version, Frontier: m.Frontier, Sum: m.Sum}}
+	if s.comparable() {
+		t.last = s.f.Last()
+	}
 	s.f.mu.Lock()
 	if s.f.rest.told == nil {
-		s.f.rest.told, s.f.rest.diverged = map[crdt.Device]crdt.Digest{}, map[crdt.Device]time.Time{}
+		s.f.rest.told, s.f.rest.diverged = map[crdt.Device]telling{}, map[crdt.Device]time.Time{}
 	}
 	was := s.f.rest.told[s.link.device].Version
-	s.f.rest.told[s.link.device] = crdt.Digest{Version: m.Version, Frontier: m.Frontier, Sum: m.Sum}
+	s.f.rest.told[s.link.device] = t
 	s.f.mu.Unlock()
 	if was != m.Version && m.Version != crdt.DigestVersion {
 		s.n.log.Warn("a device merges by other rules: states are not compared", "folder", s.f.Name(), "device", s.link.device,
@@ -154,15 +164,16 @@ func (s *session) takeDigest(m *wire.Digest) error {
 // the same way.
 func (n *Node) judge(f *shared, dev crdt.Device) {
 	f.mu.Lock()
-	mine, theirs := f.rest.digest, f.rest.told[dev]
+	mine, of, theirs := f.rest.digest, f.rest.of, f.rest.told[dev]
 	if mine.Version == 0 || mine.Version != theirs.Version {
 		f.mu.Unlock()
 		return
 	}
 	if mine.Frontier != theirs.Frontier {
 		f.mu.Unlock()
-		if f.Forks() > 0 {
-			// Where a feed was forked, equal heads do not say that nothing is missing.
+		if f.Forks() > 0 && theirs.last == of && f.Last() == of {
+			// Where a feed was forked, equal heads do not say that nothing is missing. What either
+			// made before the last entry came says nothing, and everything is asked for only once.
 			f.each(func(s *session) {
 				if s.link.device == dev && s.comparable() {
 					s.suspect(dev)

@@ -137,3 +137,61 @@ func TestHiddenBranch(t *testing.T) {
 		t.Error("the devices hold the same entries and do not know")
 	}
 }
+
+// Where a feed is forked, everything is asked for once in a connection. Digests that were made
+// before the newest entry came are no reason to.
+func TestForksAreAskedForOnce(t *testing.T) {
+	checkLeaks(t)
+	a, b, fa, fb := pair(t)
+	write(t, fb, "before", "1\n")
+	syncWait(t, b, fb)
+	back := b.snapshot()
+	fb = b.home.Folders()[0]
+	write(t, fb, "first branch", "1\n")
+	b.start("127.0.0.1:0")
+	syncWait(t, b, fb)
+	b.reopen(back)
+	fb = b.home.Folders()[0]
+	write(t, fb, "second branch", "2\n")
+	b.start("127.0.0.1:0")
+	reads(t, fa, "second branch", "2\n")
+	reads(t, fb, "first branch", "1\n")
+	heldBy := func(d *place, f *crdt.Folder, by *place) bool {
+		_, hash, err := f.Held()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.node.folder(f.ID()).toldBy()[by.home.Device()].Frontier == hash
+	}
+	settled := func() {
+		t.Helper()
+		eventually(t, "both have told a digest of what they hold", func() bool {
+			return heldBy(a, fa, b) && heldBy(b, fb, a)
+		})
+	}
+	settled()
+	before := a.node.linkTo(b.home.Device())
+	before.close(codeTrouble, nil)
+	sessionOf := func(p *place, f *crdt.Folder, of *place) *session {
+		if l := p.node.linkTo(of.home.Device()); l != nil && l != before {
+			return l.session(f.ID())
+		}
+		return nil
+	}
+	eventually(t, "they are connected again", func() bool {
+		s := sessionOf(a, fa, b)
+		return s != nil && s.comparable()
+	})
+	write(t, fa, "a", "3\n")
+	settled()
+	write(t, fb, "b", "3\n")
+	settled()
+	for _, s := range []*session{sessionOf(a, fa, b), sessionOf(b, fb, a)} {
+		s.mu.Lock()
+		asks := s.askAll
+		s.mu.Unlock()
+		if asks {
+			t.Error("every entry is asked for, and both hold the same")
+		}
+	}
+}
