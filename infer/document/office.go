@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"regexp"
 	"slices"
 	"strconv"
@@ -100,16 +101,24 @@ func numbered(z *zip.Reader, pattern string, fn func(int, *xml.Decoder) error) e
 	return nil
 }
 
+// tokens goes through d to its end; an error is the last.
+func tokens(d *xml.Decoder) iter.Seq2[xml.Token, error] {
+	return func(yield func(xml.Token, error) bool) {
+		for {
+			t, err := d.Token()
+			if err == io.EOF || !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // prose writes what is text in a word processor's or a presentation's XML. The
 // names are those of OOXML and of ODF, which mean the same where they are equal.
 func prose(d *xml.Decoder, w *bufio.Writer) error {
 	odf := false
 	cell, text, skip := 0, 0, 0
-	for {
-		t, err := d.Token()
-		if err == io.EOF {
-			return nil
-		}
+	for t, err := range tokens(d) {
 		if err != nil {
 			return err
 		}
@@ -166,6 +175,7 @@ func prose(d *xml.Decoder, w *bufio.Writer) error {
 			}
 		}
 	}
+	return nil
 }
 
 // inStyle tells the definition of a tab stop from a tab.
@@ -177,11 +187,7 @@ func inStyle(t xml.StartElement) bool {
 func sharedStrings(d *xml.Decoder) (out []string, err error) {
 	var b strings.Builder
 	text := false
-	for {
-		t, err := d.Token()
-		if err == io.EOF {
-			return out, nil
-		}
+	for t, err := range tokens(d) {
 		if err != nil {
 			return nil, err
 		}
@@ -200,16 +206,13 @@ func sharedStrings(d *xml.Decoder) (out []string, err error) {
 			}
 		}
 	}
+	return out, nil
 }
 
 // cells writes a sheet, one row a line.
 func cells(d *xml.Decoder, shared []string, w *bufio.Writer) error {
 	kind, value, first := "", false, true
-	for {
-		t, err := d.Token()
-		if err == io.EOF {
-			return nil
-		}
+	for t, err := range tokens(d) {
 		if err != nil {
 			return err
 		}
@@ -253,4 +256,5 @@ func cells(d *xml.Decoder, shared []string, w *bufio.Writer) error {
 			}
 		}
 	}
+	return nil
 }
