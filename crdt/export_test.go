@@ -94,6 +94,10 @@ type Lie struct {
 	size, text NodeID
 	claimed    int64
 	said       string
+
+	// Told says that the checkpoint has it: of a file whose object is absent here, and which
+	// shows an older text until it comes, a checkpoint has the object.
+	Told bool
 }
 
 // Rename says that a node has another name, of the same length.
@@ -131,7 +135,7 @@ func FalseCheckpoint(t testing.TB, f *Folder, lie func(*Lie)) (header, body []by
 			size = l.claimed
 		}
 		if n.Node == l.text {
-			size, text = int64(len(l.said)), l.said
+			size, text, l.Told = int64(len(l.said)), l.said, true
 		}
 		return size, text, err
 	})

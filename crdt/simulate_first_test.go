@@ -80,12 +80,12 @@ func (w *world) arrive(a, n *actor) {
 
 // lie is a checkpoint of a that is false, unless there is nothing to lie about.
 func (w *world) lie(a *actor) (*made, bool) {
-	lied := false
+	var lie *crdt.Lie
 	header, body := crdt.FalseCheckpoint(w, a.f, func(l *crdt.Lie) {
+		lie = l
 		for _, i := range w.list(a, crdt.File) {
 			if i.Object == nil && !i.Alt && len(i.Version) > 0 {
 				l.Text(a.f.Path(i.Node), fmt.Sprintf("what nobody ever wrote to %v\n", i.Node))
-				lied = true
 				return
 			}
 		}
@@ -94,7 +94,7 @@ func (w *world) lie(a *actor) (*made, bool) {
 		w.Fatal("nothing is said at all")
 	}
 	w.synced(a)
-	return &made{a, header, body}, lied
+	return &made{a, header, body}, lie.Told
 }
 
 // confirmed waits for a first view that can be confirmed, and holds what is told of it.
