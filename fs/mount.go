@@ -18,6 +18,7 @@ import (
 
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/fs/mountinfo"
+	"github.com/sheaf-fs/sheaf/fs/turns"
 )
 
 // Options for a mount.
@@ -84,7 +85,7 @@ type filesystem struct {
 	attributes   attributeFiles
 	sizes        sizes
 	git          gitWork
-	turns        *turns
+	turns        *turns.Table
 	sweeping     bool          // sweepTurns will be called; the queue's alone
 	renamed      atomic.Uint64 // counts names that came, went or changed, after they did
 	kept         atomic.Int64  // how many keptIn has
@@ -205,7 +206,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		return nil, err
 	}
 	fs.journal.ended = func() { fs.later(quiet, fs.syncJournal) }
-	fs.reads, fs.resolver, fs.queue, fs.turns = newReadTable(), newResolver(), newQueue(), newTurns()
+	fs.reads, fs.resolver, fs.queue, fs.turns = newReadTable(), newResolver(), newQueue(), turns.New(time.Now)
 	mark, err := f.Local(ownersMark)
 	if err != nil {
 		return nil, err

@@ -142,6 +142,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestNoEventWithoutChange", "fs-tell-always", "heard"},
 	{"TestBursts", "guardian-hasty", "heard of it"},
 	{"TestTurns", "fs-never-slow", "is not slowed"},
+	{"TestWithoutMounts/TestTurns", "fs-never-slow", "is not slowed"},
 	{"TestPresence", "peer-remember-presence", "that the reader ended"},
 	{"TestPosix", "fs-keep-suid", "suid_write"},
 	{"TestForeignSymlinks", "fs-follow-foreign", "is followed"},

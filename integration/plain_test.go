@@ -110,7 +110,7 @@ func TestWithoutMounts(t *testing.T) {
 	if rig.Plain() {
 		rig.Skip(t, "this is a run on plain directories")
 	}
-	for _, suite := range []string{"TestOffline", "TestAppendFromBoth"} {
+	for _, suite := range []string{"TestOffline", "TestAppendFromBoth", "TestTurns"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(context.Background(), "/proc/self/exe", "-test.run", "^"+suite+"$", "-test.v")

@@ -24,6 +24,8 @@ type device struct {
 	root string
 	dir  *Dir
 	sent crdttest.Sent
+
+	clock func() time.Time // nil: time.Now
 }
 
 func newDevice(t testing.TB, name string) *device {
@@ -53,7 +55,7 @@ func pair(t testing.TB) (a, b *device) {
 
 func (d *device) attach() {
 	d.t.Helper()
-	var o Options
+	o := Options{clock: d.clock}
 	if testing.Verbose() {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/fs"
 	"github.com/sheaf-fs/sheaf/fs/ignore"
+	"github.com/sheaf-fs/sheaf/fs/turns"
 )
 
 const (
@@ -46,6 +47,8 @@ var (
 // Options for keeping a directory in step.
 type Options struct {
 	Logger *slog.Logger // nil: nothing is logged
+
+	clock func() time.Time // of turns; nil: time.Now
 }
 
 // Dir is an ordinary directory that is kept in step with a folder. Its methods
@@ -59,6 +62,7 @@ type Dir struct {
 	notify *fsnotify.Watcher
 	cancel func() // ends the subscription
 	atimes bool   // the filesystem notes that a file is read
+	turns  *turns.Table
 
 	// What follows belongs to the goroutine of run.
 	table  *table
@@ -69,6 +73,8 @@ type Dir struct {
 	old    []replaced // files whose last look is still to come
 	serial int
 	broken bool // the table may be ahead of what is stored
+
+	sweeping bool // of what is known of turns there will be a sweep
 
 	doubtful atomic.Bool
 
@@ -95,16 +101,21 @@ type marks struct {
 	update  map[crdt.NodeID]bool // files and directories whose place stays
 	showAll bool
 
-	late    []replaced   // files that were replaced a moment ago
+	late    []replaced // files that were replaced a moment ago
+	turns   []turns.Change
+	sweep   bool         // of turns
 	waiters []chan error // of Flush
 }
 
 // Attach begins to keep the directory root in step. What it holds is taken for
 // changes made here since it was last attached; the first time, all of it is.
 func Attach(f *crdt.Folder, h *crdt.Home, root string, o Options) (*Dir, error) {
+	if o.clock == nil {
+		o.clock = time.Now
+	}
 	d := &Dir{
 		folder: f, home: h, root: root, log: o.Logger, rules: NewRules(root, ""),
-		unread: map[*entry]int{}, since: map[string]time.Time{}, warned: map[string]bool{},
+		unread: map[*entry]int{}, since: map[string]time.Time{}, warned: map[string]bool{}, turns: turns.New(o.clock),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if d.log == nil {
@@ -296,7 +307,11 @@ func (d *Dir) listen() {
 
 // notice marks what changed in the folder.
 func (d *Dir) notice(n crdt.Notice) {
+	change, byTurns := d.turns.Of(n)
 	d.mark(func(m *marks) {
+		if byTurns {
+			m.turns = append(m.turns, change)
+		}
 		if m.show == nil {
 			m.show, m.update = map[crdt.NodeID]bool{}, map[crdt.NodeID]bool{}
 		}
@@ -324,7 +339,7 @@ func (d *Dir) due() (time.Duration, bool) {
 		return 0, true
 	case len(m.look) > 0 || m.lookAll && !m.first.IsZero():
 		return min(time.Until(m.last.Add(settle)), time.Until(m.first.Add(atMost))), true
-	case m.lookAll, m.showAll, len(m.show) > 0, len(m.update) > 0, len(m.late) > 0:
+	case m.lookAll, m.showAll, len(m.show) > 0, len(m.update) > 0, len(m.late) > 0, len(m.turns) > 0, m.sweep:
 		return 0, true
 	}
 	return 0, false
@@ -405,6 +420,7 @@ func (d *Dir) answer(m marks, err error) {
 }
 
 func (d *Dir) both(m marks) error {
+	d.takeTurns(m)
 	if d.broken {
 		t, err := loadTable(d.folder)
 		if err != nil {

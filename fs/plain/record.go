@@ -44,6 +44,7 @@ type entry struct {
 	parent   *entry
 	children map[string]*entry // of a directory
 	saved    time.Time         // when it was last saved here
+	held     time.Time         // until when a change waits, of a file written by turns
 }
 
 const recordPrefix = "plain/"

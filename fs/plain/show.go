@@ -41,6 +41,7 @@ func identityOf(node crdt.NodeID, alt bool, v crdt.Version) identity {
 // shower brings the directory in step with the folder.
 type shower struct {
 	d       *Dir
+	atOnce  bool // also what devices write by turns
 	going   []*entry
 	coming  []arrival
 	staying []arrival // in is the entry itself
@@ -52,7 +53,7 @@ type shower struct {
 // show makes on the disk what others changed. It fails where the records
 // cannot be kept; what the disk refuses is tried again later.
 func (d *Dir) show(m marks) error {
-	s := &shower{d: d, staged: map[identity]*entry{}}
+	s := &shower{d: d, atOnce: len(m.waiters) > 0, staged: map[identity]*entry{}}
 	if m.showAll {
 		s.list(d.table.root, true)
 	} else {

@@ -59,6 +59,9 @@ func (s *shower) content(e *entry, i crdt.Info) bool {
 		s.keep = append(s.keep, e)
 		return true
 	}
+	if s.hold(e) {
+		return false
+	}
 	f, err := openQuietly(at)
 	if err != nil {
 		s.notYet(e)
@@ -82,6 +85,12 @@ func (s *shower) content(e *entry, i crdt.Info) bool {
 		return false
 	}
 	defer draft.Close()
+	put, err := fstat(int(draft.Fd()))
+	if err != nil {
+		os.Remove(draft.Name())
+		s.again(e, time.Second)
+		return false
+	}
 	e.Next = c.Version
 	if err := d.folder.UpdateAs(d, func(tx *crdt.Tx) error { d.kept(tx, e); return nil }); err != nil {
 		os.Remove(draft.Name())
@@ -104,7 +113,7 @@ func (s *shower) content(e *entry, i crdt.Info) bool {
 	if e.Unread && d.untouched(e) {
 		read = e.Read
 	}
-	e.Version, e.Next, e.Mode = c.Version, nil, i.Mode&0o777
+	e.Version, e.Next, e.Mode, e.held = c.Version, nil, i.Mode&0o777, time.Time{}
 	now, err := lstat(at)
 	if err != nil {
 		s.notYet(e)
@@ -112,7 +121,7 @@ func (s *shower) content(e *entry, i crdt.Info) bool {
 	}
 	d.table.moved(e, now)
 	if c.Object == nil {
-		d.putUnread(e, read, time.Unix(0, now.atime))
+		d.putUnread(e, read, time.Unix(0, put.atime)) // now.atime may be its first reader's
 	} else {
 		d.readSince(e)
 	}

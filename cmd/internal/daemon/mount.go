@@ -29,6 +29,7 @@ type mounted struct {
 type view interface {
 	Flush() error          // returns when what was written is in the folder
 	Shown(context.Context) // returns when it shows what the folder holds
+	Notes() []crdt.Note    // what a person should know of as long as it lasts
 	RulesChanged() error   // what stays on this device is decided anew from here on
 	Wait()                 // returns when it has ended
 	Unmount(context.Context) error

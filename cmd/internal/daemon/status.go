@@ -73,7 +73,6 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 	if m := d.mountOf(f); m != nil && !r.Plain {
 		mount := m.view.(*fs.Server)
 		s.Held = mount.Held()
-		cs.Notes = append(cs.Notes, mount.Notes()...)
 		for _, l := range mount.LocalNames() {
 			s.Local = append(s.Local, control.Local{Path: l.Path, Dir: l.Dir, Files: l.Files, Bytes: l.Size, More: l.More, Hides: l.Hides})
 		}
@@ -83,6 +82,7 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 	d.mu.Unlock()
 	if m := d.mountOf(f); m != nil {
 		s.Writing = m.writing()
+		cs.Notes = append(cs.Notes, m.view.Notes()...)
 	}
 	for _, p := range d.node.Status(f) {
 		ps := peerStatus(p)

@@ -1,4 +1,4 @@
-package fs
+package turns
 
 import (
 	"fmt"
@@ -37,12 +37,13 @@ func TestTurns(t *testing.T) {
 		{"a log that both append to", 50 * time.Millisecond, both, func(i int) string { return strings.Repeat("line\n", i) }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ts, node, now := newTurns(), crdt.NodeID{1}, time.Unix(1e9, 0)
+			node, now := crdt.NodeID{1}, time.Unix(1e9, 0)
+			ts := New(func() time.Time { return now })
 			var delays []time.Duration
 			for i := range rounds {
 				ts.see(node, c.by(i), now, func() string { return c.text(i) })
-				d, _ := ts.wait(node)
-				ts.due(node)
+				d, _ := ts.Wait(node)
+				ts.Due(node)
 				delays = append(delays, d)
 				now = now.Add(d + c.every)
 			}
@@ -58,15 +59,16 @@ func TestTurns(t *testing.T) {
 			if got := ts.slowed(now)[node].others; len(got) != 2 {
 				t.Errorf("by %v", got)
 			}
-			now = now.Add(turnWithin + 2*longest + time.Second)
+			now = now.Add(Within + 2*longest + time.Second)
 			if got := ts.slowed(now); len(got) != 0 {
 				t.Errorf("is slowed for ever: %v", got)
 			}
 			ts.see(node, a, now, func() string { return "else" })
-			if d, _ := ts.wait(node); d != 0 {
+			if d, _ := ts.Wait(node); d != 0 {
 				t.Errorf("is slowed anew by one change: %v", d)
 			}
-			if ts.sweep(now.Add(turnWithin+time.Second)) || ts.knows(node) {
+			now = now.Add(Within + time.Second)
+			if ts.Sweep() || ts.Knows(node) {
 				t.Error("is remembered for ever")
 			}
 		})
@@ -75,7 +77,8 @@ func TestTurns(t *testing.T) {
 
 // TestTurnsTellOnce: what watchers are told late they are told once.
 func TestTurnsTellOnce(t *testing.T) {
-	ts, node, now := newTurns(), crdt.NodeID{1}, time.Unix(1e9, 0)
+	node, now := crdt.NodeID{1}, time.Unix(1e9, 0)
+	ts := New(func() time.Time { return now })
 	see := func(by byte, text string) {
 		ts.see(node, crdt.Device{by}, now, func() string { return text })
 		now = now.Add(time.Second)
@@ -83,43 +86,24 @@ func TestTurnsTellOnce(t *testing.T) {
 	for i := range 2 * turnsBefore {
 		see(byte(i%2), fmt.Sprint("line ", i, " end\n"))
 	}
-	if d, waiting := ts.wait(node); d == 0 || waiting {
+	if d, waiting := ts.Wait(node); d == 0 || waiting {
 		t.Fatalf("the first event: %v, %v", d, waiting)
 	}
-	if d, waiting := ts.wait(node); d == 0 || !waiting {
+	if d, waiting := ts.Wait(node); d == 0 || !waiting {
 		t.Fatalf("the second does not wait for the first: %v, %v", d, waiting)
 	}
-	if !ts.due(node) || ts.due(node) {
+	if !ts.Due(node) || ts.Due(node) {
 		t.Fatal("told not once")
 	}
-	if _, waiting := ts.wait(node); waiting {
+	if _, waiting := ts.Wait(node); waiting {
 		t.Fatal("the next is not told")
 	}
 	see(0, fmt.Sprint("line ", 2*turnsBefore-1, " end\nand more\n")) // elsewhere: it is over
 	see(1, fmt.Sprint("more\nline ", 2*turnsBefore-1, " end\nand more\n"))
-	if d, _ := ts.wait(node); d != 0 {
+	if d, _ := ts.Wait(node); d != 0 {
 		t.Fatalf("a change elsewhere is told late: %v", d)
 	}
-	if ts.due(node) {
+	if ts.Due(node) {
 		t.Fatal("told twice")
 	}
-}
-
-// TestTurnsAreForgotten: what files held that changed is not kept when they change no more.
-func TestTurnsAreForgotten(t *testing.T) {
-	t.Parallel()
-	here, far := pair(t)
-	here.write("f", poem)
-	here.flush()
-	exchange(t, here, far)
-	for _, s := range []string{"one\n", "two\n"} {
-		here.arrives(far, prepend(s))
-	}
-	info, err := here.f.Resolve("f")
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := func() bool { return here.s.fs.turns.knows(info.Node) }
-	eventually(t, "the changes are taken up", known)
-	eventually(t, "the file is forgotten", func() bool { return !known() })
 }
