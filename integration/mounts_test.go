@@ -104,6 +104,36 @@ func TestMountPoint(t *testing.T) {
 		a.Sheaf("up")
 		rig.Sees(t, "f.txt", "mine\nmore\n", a)
 	})
+	t.Run("renamed above a daemon that dies", func(t *testing.T) {
+		a := a.On(t)
+		at, _ := placeOf(t, a)
+		other := filepath.Dir(at)
+		// Nobody asks between the renaming and the death; then the guardian dies as well.
+		for i, kill := range []func(pid int){a.Kill, func(int) { a.KillAll(); a.Sheaf("up") }} {
+			pid := a.PID()
+			before := other
+			other = fmt.Sprintf("%s-%d", above, i)
+			if err := os.Rename(before, other); err != nil {
+				t.Fatal(err)
+			}
+			a.Point = filepath.Join(other, "folder")
+			kill(pid)
+			rig.Until(t, "it is mounted where it is now", func() error {
+				s, err := a.Status()
+				if err != nil {
+					return err
+				}
+				if s.PID == pid || len(s.Folders) != 1 || s.Folders[0].Path != a.Point || !s.Folders[0].Mounted {
+					return fmt.Errorf("process %d, folders %+v", s.PID, s.Folders)
+				}
+				return nil
+			})
+			rig.Sees(t, "f.txt", "mine\nmore\n", a)
+			if _, err := os.Lstat(before); err == nil {
+				t.Errorf("%s was made anew", before)
+			}
+		}
+	})
 }
 
 // TestManyFolders: one device has fifty folders; they come back after down and after a kill.

@@ -42,6 +42,9 @@ type mountRecord struct {
 	// Up is set before the folder is mounted and cleared after it is unmounted in an
 	// orderly way: found set at a start, it tells of a crash.
 	Up bool `json:"up"`
+	// Device and Boot find the mount where a directory above Point was renamed before a crash.
+	Device string `json:"device,omitempty"` // what is mounted, as mountinfo.DeviceAt names it
+	Boot   string `json:"boot,omitempty"`   // in which run of the machine
 }
 
 // record is where f has its place: where it is mounted, if it is.
@@ -126,12 +129,18 @@ func (d *daemon) mountOf(f *crdt.Folder) *mounted {
 // that takes time comes before.
 func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (_ *mounted, err error) {
 	crashed := r.Up
+	if now := r.moved(); now != r.Point {
+		d.log.Info("the mount point was moved before the crash", "from", r.Point, "to", now)
+		r.Point = now
+	}
 	// Saves that a crash interrupted are in the folder before anybody looks.
 	if err := fs.Recover(d.home, f); err != nil {
 		return nil, err
 	}
 	ended := mountRecord{Point: r.Point}
-	if err := d.setRecord(f, mountRecord{Point: r.Point, Up: true}); err != nil {
+	up := r
+	up.Up = true
+	if err := d.setRecord(f, up); err != nil {
 		return nil, err
 	}
 	guard := d.gd.Mount(r.Point)
@@ -139,7 +148,7 @@ func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (_ *mounted, err erro
 		if err != nil {
 			guard.Close()
 			// What was found after a crash is still to be looked after, next time.
-			err = errors.Join(err, d.setRecord(f, mountRecord{Point: r.Point, Up: crashed}))
+			err = errors.Join(err, d.setRecord(f, r))
 		}
 	}()
 	if err := clearPoint(r.Point); err != nil {
@@ -156,6 +165,10 @@ func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (_ *mounted, err erro
 			return nil, err
 		}
 		if !gathered || try == 3 {
+			up.Device, up.Boot = s.Device(), bootID()
+			if err := d.setRecord(f, up); err != nil { // of use only where the mount point moves
+				d.log.Warn("the mount is not on record", "path", r.Point, "err", err)
+			}
 			d.log.Info("mounted", "folder", f.Name(), "path", r.Point)
 			return &mounted{folder: f, view: s, guard: guard, record: ended}, nil
 		}
@@ -295,8 +308,9 @@ func (d *daemon) watch(m *mounted) {
 	}
 	r, err := d.record(m.folder) // it may have been moved before
 	if err == nil {
-		r.Up = m.record.Up
-		err = d.setRecord(m.folder, r)
+		ended := m.record
+		ended.Point = r.Point
+		err = d.setRecord(m.folder, ended)
 	}
 	if err != nil {
 		d.log.Error("ended", "path", m.record.Point, "err", err)
