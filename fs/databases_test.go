@@ -11,6 +11,7 @@ import (
 func TestJournaled(t *testing.T) {
 	for _, isNew := range []bool{false, true} {
 		d := mounted(t)
+		d.patient() // a new file must not be in the folder before its journal is there
 		old := sqliteMagic + strings.Repeat("old", 100)
 		half := sqliteMagic + strings.Repeat("half", 100)
 		want := "-"
