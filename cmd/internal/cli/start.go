@@ -22,8 +22,6 @@ const (
 	startWithin = 5 * time.Minute
 	// rivalWithin is how long another daemon that holds the home may take to answer.
 	rivalWithin = 20 * time.Second
-	// maxLog is the size at which a new daemon puts the old log aside.
-	maxLog = 8 << 20
 )
 
 // need says what a command needs of the daemon it starts.
@@ -171,7 +169,7 @@ func (a *app) spawnDaemon(ctx context.Context, n need) error {
 // openLog opens the daemon's log at its end; a long one becomes log.old first.
 func openLog(home string) (*os.File, error) {
 	path := filepath.Join(home, "log")
-	if fi, err := os.Stat(path); err == nil && fi.Size() > maxLog {
+	if fi, err := os.Stat(path); err == nil && fi.Size() > daemon.MaxLog {
 		if err := os.Rename(path, path+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

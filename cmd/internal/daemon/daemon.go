@@ -54,7 +54,7 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	defer func() { err = Explain(err) }()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	log := slog.New(slog.NewTextHandler(o.Log, nil))
+	log := slog.New(slog.NewTextHandler(bounded(o.Log, o.Home), nil))
 	d := &daemon{o: o, log: log, stop: stop,
 		mounts: map[crdt.FolderID]*mounted{}, errs: map[crdt.FolderID]*control.Error{}}
 
