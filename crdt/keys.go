@@ -19,6 +19,7 @@ import (
 //	f/FOLDER t NODE EVENT     one event of a text
 //	f/FOLDER w NODE EVENT SUM an operation that waits for a node, or an event of it
 //	f/FOLDER z NODE           the size of a text at a version
+//	f/FOLDER v                the rules of merging that those sizes are by: a DigestVersion
 //	f/FOLDER d NODE           the digest of a text at a version
 //	f/FOLDER p INDEX          an operation that is not yet in an entry
 //	f/FOLDER P                the entry that they will be in

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"container/list"
 	"encoding/binary"
 	"errors"
@@ -132,15 +133,35 @@ func (f *Folder) storeSize(b *kv.Batch, node NodeID, version EventID, size int64
 	b.Set(f.key('z', node[:]), append(version[:], be64(uint64(size))...))
 }
 
+// loadSizes tells the tree the sizes that were kept. Where they are of other rules of merging, those
+// of texts that were merged are not true any more: who reads would be given less than there is.
 func (f *Folder) loadSizes() error {
+	rules, _, err := f.home.db.Get(f.key('v'))
+	if err != nil {
+		return storage("open", f.grant.Name, err)
+	}
+	same := string(rules) == string(be32(DigestVersion))
+	b := f.home.db.Batch()
 	n := len(f.key('z'))
-	return storage("open", f.grant.Name, f.home.db.Scan(f.key('z'), func(k, v []byte) error {
+	err = f.home.db.Scan(f.key('z'), func(k, v []byte) error {
 		if len(k) != n+16 || len(v) != 32+8 {
 			return errors.New("a size of an unknown form")
 		}
-		f.tree.SetTextSize(NodeID(k[n:]), EventID(v[:32]), int64(binary.BigEndian.Uint64(v[32:])))
+		if node := NodeID(k[n:]); same || !f.tree.Merges(node) {
+			f.tree.SetTextSize(node, EventID(v[:32]), int64(binary.BigEndian.Uint64(v[32:])))
+		} else {
+			b.Delete(bytes.Clone(k))
+		}
 		return nil
-	}))
+	})
+	if err != nil || same {
+		return storage("open", f.grant.Name, err)
+	}
+	b.Set(f.key('v'), be32(DigestVersion))
+	if err := f.home.db.Commit(b); err != nil { // it is done again when the folder is opened next
+		f.home.log.Warn("the sizes of merged texts are not forgotten yet", "folder", f.grant.Name, "err", err)
+	}
+	return nil
 }
 
 // withDoc calls fn with a text, read from the database if need be. It runs

@@ -356,6 +356,18 @@ func (t *Tree) TextSize(node NodeID, id EventID) (int64, bool) {
 	return 0, false
 }
 
+// Merges reports whether any version of a file builds on more than one.
+func (t *Tree) Merges(node NodeID) bool {
+	if n := t.nodes.get(node); n != nil && n.kind == File {
+		for e := n.file.last; e != nil; e = e.before {
+			if len(e.parents) > 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // SetTextSize tells the tree what TextSize then returns. It may be called while others read.
 func (t *Tree) SetTextSize(node NodeID, id EventID, bytes int64) {
 	if events, ok := t.events(node, Version{id}); ok {
