@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/internal/kv"
 	"github.com/sheaf-fs/sheaf/crdt/text"
 )
 
@@ -34,19 +35,29 @@ func (l lent) encode() []byte {
 	return binary.BigEndian.AppendUint32(b, l.index)
 }
 
+var errUnknownForm = damaged(errors.New("a text's event of an unknown form"))
+
+// damaged says of what this device stored itself, and reads, that it is not what was written.
+func damaged(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", kv.ErrDamaged, err)
+}
+
 // storedEvent reads the value of a text's event.
 func (f *Folder) storedEvent(v []byte) (lineage, text.Event, error) {
 	var l lineage
 	if len(v) <= len(l) {
-		return l, text.Event{}, errors.New("a text's event of an unknown form")
+		return l, text.Event{}, errUnknownForm
 	}
 	l = lineage(v[:len(l)])
 	if v = v[len(l):]; v[0] != lentMark {
 		ev, err := text.DecodeEvent(v)
-		return l, ev, err
+		return l, ev, damaged(err)
 	}
 	if len(v) != 1+8+4 || binary.BigEndian.Uint64(v[1:]) == 0 {
-		return l, text.Event{}, errors.New("a text's event of an unknown form")
+		return l, text.Event{}, errUnknownForm
 	}
 	ev, err := f.lentEvent(lent{binary.BigEndian.Uint64(v[1:]), binary.BigEndian.Uint32(v[9:])})
 	return l, ev, err
@@ -58,9 +69,10 @@ func (f *Folder) lentEvent(at lent) (text.Event, error) {
 		return text.Event{}, fmt.Errorf("the entry that a text is in: %w", err)
 	}
 	if uint64(at.index) >= uint64(len(ops)) || ops[at.index].Text == nil {
-		return text.Event{}, errors.New("the entry that a text is in has no such text")
+		return text.Event{}, damaged(errors.New("the entry that a text is in has no such text"))
 	}
-	return text.DecodeEvent(ops[at.index].Text.Event)
+	ev, err := text.DecodeEvent(ops[at.index].Text.Event)
+	return ev, damaged(err)
 }
 
 // lenders keeps the entries open that texts were read from last: who reads one file of an
@@ -107,15 +119,16 @@ func (f *Folder) entryOps(order uint64) ([]op, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, errors.New("it is not there")
+		return nil, damaged(errors.New("it is not there"))
 	}
 	e, err := feed.Decode(f.id, v)
 	if err != nil {
-		return nil, err
+		return nil, damaged(err)
 	}
 	plain, err := e.Open(f.grant.Key)
 	if err != nil {
-		return nil, err
+		return nil, damaged(err)
 	}
-	return decodeOps(plain)
+	ops, err := decodeOps(plain)
+	return ops, damaged(err)
 }

@@ -1,0 +1,51 @@
+package crdt
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// The text of a new file is in its entry alone. Where that entry is not what was written the file
+// is damaged, to who reads it and to who asks for a digest; what is beside it can be read.
+func TestEntryOfTextIsDamaged(t *testing.T) {
+	for what, spoil := range map[string]func(b []byte) []byte{
+		"gone":      func([]byte) []byte { return nil },
+		"cut off":   func(b []byte) []byte { return b[:len(b)/2] },
+		"one byte":  func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
+		"of no use": func([]byte) []byte { return []byte("x") },
+	} {
+		f, other := newNotes(t)
+		var n NodeID
+		err := f.Bulk(func(tx *Tx) (err error) {
+			n, _, err = tx.Create(Root, "lent", 0o644, NewContent{Text: strings.Repeat("a line\n", 200)})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, b := f.key('e', be64(f.order)), f.home.db.Batch()
+		v, _, err := f.home.db.Get(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v = spoil(v); v == nil {
+			b.Delete(key)
+		} else {
+			b.Set(key, v)
+		}
+		if err := f.home.db.Commit(b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Content(n); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: reading it: %v", what, err)
+		}
+		if _, err := f.Digest(context.Background()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: its digest: %v", what, err)
+		}
+		if c, err := f.Content(other); err != nil || c.Text != "one\n" {
+			t.Errorf("%s: the other file is %q, %v", what, c.Text, err)
+		}
+	}
+}
