@@ -160,6 +160,27 @@ func (f *Folder) Content(node NodeID) (Content, error) {
 	return f.contentOf(n)
 }
 
+// Holding is Content with the text in pieces: nothing is copied.
+func (f *Folder) Holding(node NodeID) (Holding, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n, ok := f.shown(node)
+	if !ok {
+		return Holding{}, fail("read", node.String(), ErrNotExist, nil)
+	}
+	if n.Kind != File {
+		return Holding{}, fail("read", f.seen().Path(node), ErrIsDir, nil)
+	}
+	return f.heldAt(node, n.Version)
+}
+
+// HoldingAt is ContentAt with the text in pieces.
+func (f *Folder) HoldingAt(node NodeID, v Version) (Holding, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.heldAt(node, v)
+}
+
 func (f *Folder) contentOf(n *tree.Info) (Content, error) {
 	return f.contentAt(n.Node, n.Version)
 }
@@ -180,18 +201,39 @@ func (f *Folder) contentAt(node NodeID, v Version) (Content, error) {
 	if c, ok, err := f.firstContent(node, v); ok {
 		return c, err
 	}
-	e, ok := f.tree.Event(node, v[0])
-	if !ok {
-		return Content{}, fail("read", f.tree.Path(node), ErrInvalid, errors.New("not a version of this file"))
+	var err error
+	if c.Object, err = f.objectAt(node, v); err == nil && c.Object == nil {
+		c.Text, err = f.textAt(node, v)
 	}
-	if e.Object != nil {
-		o := fromTree(e.Object)
-		c.Object = &o
-		return c, nil
+	return c, err
+}
+
+func (f *Folder) heldAt(node NodeID, v Version) (Holding, error) {
+	h := Holding{Version: slices.Clone(v)}
+	if len(v) == 0 {
+		return h, nil
+	}
+	if c, ok, err := f.firstContent(node, v); ok {
+		return Holding{c.Version, NewBody(c.Text), c.Object}, err
 	}
 	var err error
-	c.Text, err = f.textAt(node, v)
-	return c, err
+	if h.Object, err = f.objectAt(node, v); err == nil && h.Object == nil {
+		h.Body, err = f.bodyAt(node, v)
+	}
+	return h, err
+}
+
+// objectAt is the object that a version holds; nil where it is a text.
+func (f *Folder) objectAt(node NodeID, v Version) (*Object, error) {
+	e, ok := f.tree.Event(node, v[0])
+	if !ok {
+		return nil, fail("read", f.tree.Path(node), ErrInvalid, errors.New("not a version of this file"))
+	}
+	if e.Object == nil {
+		return nil, nil
+	}
+	o := fromTree(e.Object)
+	return &o, nil
 }
 
 // Covers reports whether every event of b is in the past of a, or is of it.

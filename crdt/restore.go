@@ -323,7 +323,7 @@ func (s *restoring) write(j job, n *tree.Info, back bool) error {
 		return err
 	}
 	if !sameContent(now, c) {
-		if _, err := s.tx.write(n.Node, n.Version, c); err != nil {
+		if _, err := s.tx.write(n.Node, n.Version, c.inPieces()); err != nil {
 			return err
 		}
 	}

@@ -54,24 +54,6 @@ func (t *texts) add(l lineage, ev text.Event) {
 	t.weigh(e)
 }
 
-// adopt offers a text that is in memory the string that a writer just saved.
-func (t *texts) adopt(l lineage, saved string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e := t.docs[l]; e != nil {
-		e.Value.(*kept).doc.Adopt(saved)
-	}
-}
-
-// adoptChange is adopt after a save of a text that was compared with the one before.
-func (t *texts) adoptChange(l lineage, id EventID, saved string, ends text.Ends) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e := t.docs[l]; e != nil {
-		e.Value.(*kept).doc.AdoptChange(text.ID(id), saved, ends)
-	}
-}
-
 func (t *texts) drop(e *list.Element) {
 	k := e.Value.(*kept)
 	t.used.Remove(e)
@@ -228,21 +210,37 @@ func addLate(d *text.Doc, late []text.Event) {
 
 // textAt returns a text at a version of one lineage.
 func (f *Folder) textAt(node NodeID, v Version) (s string, err error) {
+	err = f.docAt(node, v, func(d *text.Doc) (err error) {
+		s, err = d.At(textIDs(v))
+		return err
+	})
+	return s, err
+}
+
+// bodyAt is textAt for a text in pieces.
+func (f *Folder) bodyAt(node NodeID, v Version) (b *text.Body, err error) {
+	err = f.docAt(node, v, func(d *text.Doc) (err error) {
+		b, err = d.BodyAt(textIDs(v))
+		return err
+	})
+	return b, err
+}
+
+// docAt calls fn with the text that a version is of, if it is one.
+func (f *Folder) docAt(node NodeID, v Version, fn func(*text.Doc) error) error {
 	if len(v) == 0 {
-		return "", nil
+		return nil
 	}
 	e, ok := f.tree.Event(node, v[0])
 	if !ok || e.Object != nil {
-		return "", fail("read", f.tree.Path(node), ErrInvalid, errors.New("not a version of this text"))
+		return fail("read", f.tree.Path(node), ErrInvalid, errors.New("not a version of this text"))
 	}
-	err = f.withDoc(node, e.Text, func(d *text.Doc) error {
-		s, err = d.At(textIDs(v))
-		if err != nil {
+	return f.withDoc(node, e.Text, func(d *text.Doc) error {
+		if err := fn(d); err != nil {
 			return fail("read", f.tree.Path(node), ErrInvalid, err)
 		}
 		return nil
 	})
-	return s, err
 }
 
 // textSize returns the bytes of a text at its visible version.
@@ -258,12 +256,12 @@ func (f *Folder) textSize(node NodeID, v Version) (int64, error) {
 	if size, ok := f.firstSize(node, v); ok {
 		return size, nil
 	}
-	s, err := f.textAt(node, v)
+	b, err := f.bodyAt(node, v)
 	if err != nil {
 		return 0, err
 	}
 	if len(v) == 1 {
-		f.tree.SetTextSize(node, v[0], int64(len(s)))
+		f.tree.SetTextSize(node, v[0], int64(b.Len()))
 	}
-	return int64(len(s)), nil
+	return int64(b.Len()), nil
 }

@@ -56,6 +56,17 @@ func sameContent(now Content, c NewContent) bool {
 	return now.Object.Hash == c.Object.Hash
 }
 
+// inPieces is the content with its text in pieces, for who has none to share them with.
+func (c NewContent) inPieces() Holding { return Holding{Body: NewBody(c.Text), Object: c.Object} }
+
+// Same tells whether two files hold the same.
+func (h Holding) Same(other Holding) bool {
+	if h.Object != nil || other.Object != nil {
+		return h.Object != nil && other.Object != nil && h.Object.Hash == other.Object.Hash
+	}
+	return h.Body.Equal(other.Body)
+}
+
 func (tx *Tx) create(dir NodeID, name string, mode uint32, c NewContent) (NodeID, Version, error) {
 	first := sumOf(c.Text)
 	if c.Object != nil {
@@ -71,7 +82,7 @@ func (tx *Tx) create(dir NodeID, name string, mode uint32, c NewContent) (NodeID
 	if c.Object == nil && c.Text == "" {
 		return node, nil, nil
 	}
-	v, err := tx.write(node, nil, c)
+	v, err := tx.write(node, nil, c.inPieces())
 	return node, v, err
 }
 
@@ -119,6 +130,26 @@ func (tx *Tx) file(op string, node NodeID) (*tree.Info, error) {
 // came meanwhile. The version returned is what the writer now knows, its own
 // and not the merged one. Content that changes nothing makes no event.
 func (tx *Tx) Write(node NodeID, base Version, c NewContent) (Version, error) {
+	if c.Object != nil {
+		return tx.Save(node, base, Holding{Object: c.Object})
+	}
+	// Shared with what is there, it need not be looked at again.
+	var was *Body
+	if n := tx.f.tree.Get(node); n != nil && n.Visible && n.Kind == File {
+		if now, err := tx.f.heldAt(node, n.Version); err == nil {
+			was = now.Body
+		}
+	}
+	body, ok := was.Resave(c.Text)
+	if !ok {
+		return nil, notText(tx.f.tree.Path(node))
+	}
+	return tx.Save(node, base, Holding{Body: body})
+}
+
+// Save is Write for a text in pieces, which must be one (IsText): where it shares them with what
+// the file holds, the cost is that of what differs. Its Version is not looked at.
+func (tx *Tx) Save(node NodeID, base Version, c Holding) (Version, error) {
 	n, err := tx.file("write", node)
 	if err != nil {
 		return nil, err
@@ -131,58 +162,16 @@ func (tx *Tx) Write(node NodeID, base Version, c NewContent) (Version, error) {
 			return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, errors.New("the base is not a version of this file"))
 		}
 	}
-	now, err := tx.f.contentOf(n)
-	there := n.Visible && err == nil
-	same := false
-	var ends text.Ends
-	switch merges := there && now.Object == nil && c.Object == nil; {
-	case merges:
-		ends = text.CommonEnds(now.Text, c.Text)
-		if !ends.StillText(c.Text) {
-			return nil, notText(tx.f.tree.Path(node))
-		}
-		if same = ends.Equal(now.Text, c.Text); !same && len(base) > 0 && base.Equal(now.Version) {
-			return tx.change(node, now, c.Text, ends)
-		}
-	case c.Object == nil:
-		if err := checkText(tx.f.tree.Path(node), c.Text); err != nil {
-			return nil, err
-		}
-	default:
-		same = there && sameContent(now, c)
+	if c.Object == nil && c.Body.Len() > MaxText {
+		return nil, notText(tx.f.tree.Path(node))
 	}
 	// Content equal to the current one needs no event, whatever the base, unless that ends a
 	// version shown beside it.
-	if same && !knowsBeside(n, base) {
+	now, err := tx.f.heldAt(node, n.Version)
+	if n.Visible && err == nil && now.Same(c) && !knowsBeside(n, base) {
 		return now.Version, nil
 	}
 	return tx.write(node, base, c)
-}
-
-// change is write for a save of who knows the current version, which is a text; the two are compared
-// already. It looks at no more of them than what differs, whatever their size.
-func (tx *Tx) change(node NodeID, now Content, saved string, ends text.Ends) (Version, error) {
-	l, _, err := tx.f.lineageOf(node, now.Version)
-	if err != nil {
-		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
-	}
-	var hunks []text.Hunk
-	err = tx.f.withDoc(node, l, func(d *text.Doc) error {
-		if slices.Equal(d.Heads(), textIDs(now.Version)) {
-			hunks = d.Diff(saved, ends)
-		} else {
-			hunks = text.Diff(now.Text, saved) // others of its events are not shown
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	v, err := tx.writeText(node, now.Version, saveOf(hunks), int64(len(saved)))
-	if err == nil {
-		tx.f.texts.adoptChange(l, v[0], saved, ends)
-	}
-	return v, err
 }
 
 func saveOf(hunks []text.Hunk) text.Event {
@@ -203,44 +192,41 @@ func containsAll(v, all Version) bool {
 	return !slices.ContainsFunc(all, func(e EventID) bool { return !slices.Contains(v, e) })
 }
 
-func (tx *Tx) write(node NodeID, base Version, c NewContent) (Version, error) {
+func (tx *Tx) write(node NodeID, base Version, c Holding) (Version, error) {
 	if c.Object != nil {
 		return tx.writeObject(node, base, *c.Object)
 	}
-	base, err := tx.asText(node, base, c.Text)
+	base, err := tx.asText(node, base, c.Body)
 	if err != nil {
 		return nil, err
 	}
-	l, goesOn, err := tx.f.lineageOf(node, base)
+	_, goesOn, err := tx.f.lineageOf(node, base)
 	if err != nil {
 		return nil, fail("write", tx.f.tree.Path(node), ErrInvalid, err)
 	}
-	var before string
+	var before *Body
 	if goesOn && len(base) > 0 {
-		if before, err = tx.f.textAt(node, base); err != nil {
+		if before, err = tx.f.bodyAt(node, base); err != nil {
 			return nil, err
 		}
-		if before == c.Text {
+		if before.Equal(c.Body) {
 			return slices.Clone(base), nil
 		}
 	}
-	hunks := []text.Hunk{{{Ins: c.Text}}}
-	if before != "" {
-		hunks = text.Diff(before, c.Text)
-	} else if c.Text == "" {
-		hunks = nil
+	var hunks []text.Hunk
+	switch {
+	case before.Len() > 0:
+		hunks = before.Diff(c.Body)
+	case c.Body.Len() > 0:
+		hunks = []text.Hunk{{{Ins: c.Body.String()}}}
 	}
-	v, err := tx.writeText(node, base, saveOf(hunks), int64(len(c.Text)))
-	if err == nil && goesOn {
-		tx.f.texts.adopt(l, c.Text)
-	}
-	return v, err
+	return tx.writeText(node, base, saveOf(hunks), int64(c.Body.Len()))
 }
 
 // asText makes a text of a version that was kept whole though it is one, and returns the version
 // that holds it: what is written next is a change of it, on every device that does the same, and
 // merges. Of anything else it returns the version itself.
-func (tx *Tx) asText(node NodeID, v Version, next string) (Version, error) {
+func (tx *Tx) asText(node NodeID, v Version, next *Body) (Version, error) {
 	if len(v) != 1 {
 		return v, nil
 	}
@@ -249,7 +235,7 @@ func (tx *Tx) asText(node NodeID, v Version, next string) (Version, error) {
 		return v, nil
 	}
 	was, ok, err := tx.f.home.TextOf(fromTree(e.Object))
-	if errors.Is(err, ErrNotHere) || err == nil && (!ok || was == "" || was == next) {
+	if errors.Is(err, ErrNotHere) || err == nil && (!ok || was == "" || len(was) == next.Len() && was == next.String()) {
 		return v, nil
 	} else if err != nil {
 		return nil, err
@@ -324,12 +310,12 @@ func (tx *Tx) Choose(node NodeID, beside Version) error {
 	if !slices.ContainsFunc(n.Alts, func(a tree.Alt) bool { return a.Version.Equal(beside) }) {
 		return fail("resolve", tx.f.tree.Path(node), ErrNotExist, errors.New("no such version is shown beside the file"))
 	}
-	c, err := tx.f.contentAt(node, beside)
+	c, err := tx.f.heldAt(node, beside)
 	if err != nil {
 		return err
 	}
 	both := tree.NewVersion(append(slices.Clone(n.Version), beside...)...)
-	_, err = tx.write(node, both, NewContent{Text: c.Text, Object: c.Object})
+	_, err = tx.write(node, both, c)
 	return err
 }
 
@@ -341,11 +327,12 @@ func (tx *Tx) Append(node NodeID, data []byte) (Version, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, err := tx.f.contentOf(n)
+	now, err := tx.f.heldAt(node, n.Version)
 	if err != nil {
 		return nil, err
 	}
-	if now.Object != nil || !text.IsText(data) || len(now.Text)+len(data) > text.MaxText {
+	size := now.Body.Len() + len(data)
+	if now.Object != nil || !text.IsText(data) || size > text.MaxText {
 		return nil, fail("append", tx.f.tree.Path(node), ErrInvalid, errors.New("not text"))
 	}
 	if len(data) == 0 {
@@ -353,10 +340,9 @@ func (tx *Tx) Append(node NodeID, data []byte) (Version, error) {
 	}
 	nonce := make([]byte, 16)
 	rand.Read(nonce)
-	end := runes(now.Text)
 	return tx.writeText(node, now.Version, text.Event{
-		Hunks: []text.Hunk{{{Pos: end, Ins: string(data)}}}, Nonce: nonce,
-	}, int64(len(now.Text)+len(data)))
+		Hunks: []text.Hunk{{{Pos: now.Body.Runes(), Ins: string(data)}}}, Nonce: nonce,
+	}, int64(size))
 }
 
 // Splice changes a text at exact places: the splices are in code points of the

@@ -39,10 +39,6 @@ func IsTextString(s string) bool { return text.IsTextString(s) }
 // NewVersion is the version of these events and all that they build on.
 func NewVersion(heads ...EventID) Version { return tree.NewVersion(heads...) }
 
-// IsTextAfter is IsTextString for what was made from a text: what the two have in common at
-// their ends is only compared.
-func IsTextAfter(was, s string) bool { return text.CommonEnds(was, s).StillText(s) }
-
 // Root is the node of a folder's top directory.
 var Root = tree.Root
 
@@ -75,6 +71,23 @@ type Info struct {
 type Content struct {
 	Version Version
 	Text    string
+	Object  *Object // nil for a text
+}
+
+// Body is a text in pieces, which it shares with the texts it was made from: see text.Body.
+type Body = text.Body
+
+// Ends says how much two texts have in common at their start and at their end.
+type Ends = text.Ends
+
+// NewBody is a text in pieces that is valid UTF-8.
+func NewBody(s string) *Body { return text.NewBody(s) }
+
+// Holding is Content with the text in pieces, for who saves and compares texts of any size: who
+// needs all of one in one string asks for Content, or copies it with Body.String.
+type Holding struct {
+	Version Version
+	Body    *Body   // nil for the empty text
 	Object  *Object // nil for a text
 }
 

@@ -349,7 +349,7 @@ func (u *undo) content(e *effects) {
 	if sameContent(now, c) {
 		return // nothing of it is left
 	}
-	if _, err := u.tx.write(e.node, n.Version, c); err != nil {
+	if _, err := u.tx.write(e.node, n.Version, c.inPieces()); err != nil {
 		u.err = errors.Join(u.err, err)
 		return
 	}

@@ -37,17 +37,17 @@ const (
 
 // base finds what the writer of a session had read. Where that is uncertain it
 // prefers the older version: a doubled line is seen, a deleted one is not.
-func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.NewContent) base {
+func (fs *filesystem) base(node crdt.NodeID, s *session, c crdt.Holding) base {
 	b := fs.hadRead(node, s, c)
 	// Who has read the same bytes knows the version that has them now: one by which another
 	// device has chosen between two, or a text that came to what it was. From the older version
 	// the change that was undone since could not be made again: it would be the same change.
-	now, err := fs.folder.Content(node)
+	now, err := fs.folder.Holding(node)
 	if err != nil || now.Version.Equal(b.version) || (now.Object == nil) != (c.Object == nil) {
 		return b
 	}
-	was, err := fs.folder.ContentAt(node, b.version)
-	if err == nil && same(now, crdt.NewContent{Text: was.Text, Object: was.Object}) {
+	was, err := fs.folder.HoldingAt(node, b.version)
+	if err == nil && now.Same(was) {
 		b.version = now.Version
 	}
 	return b
@@ -90,7 +90,7 @@ func named(args []string, name string) bool {
 	})
 }
 
-func (fs *filesystem) hadRead(node crdt.NodeID, s *session, c crdt.NewContent) base {
+func (fs *filesystem) hadRead(node crdt.NodeID, s *session, c crdt.Holding) base {
 	begun := base{version: s.Base}
 	if !s.rewritten() {
 		return begun // these bytes were changed in place
@@ -175,7 +175,7 @@ func until(list []reading, t time.Time) []reading {
 // choose takes the latest of what the writer has read, unless that was read a moment
 // before the save and something earlier is at least as near to what was saved. Of bytes
 // that are no text nobody can tell, and the earlier one is taken.
-func (fs *filesystem) choose(node crdt.NodeID, list []reading, s *session, saved crdt.NewContent) crdt.Version {
+func (fs *filesystem) choose(node crdt.NodeID, list []reading, s *session, saved crdt.Holding) crdt.Version {
 	last := list[len(list)-1]
 	begun := s.begun
 	if !s.created.IsZero() {
@@ -185,14 +185,14 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, s *session, saved
 		return last.version
 	}
 	earlier := list[len(list)-2]
-	a, errA := fs.folder.ContentAt(node, earlier.version)
-	b, errB := fs.folder.ContentAt(node, last.version)
-	if errA == nil && errB == nil && same(a, crdt.NewContent{Text: b.Text, Object: b.Object}) {
+	a, errA := fs.folder.HoldingAt(node, earlier.version)
+	b, errB := fs.folder.HoldingAt(node, last.version)
+	if errA == nil && errB == nil && a.Same(b) {
 		// The same change from the earlier one may have been made before, and undone since.
 		return last.version
 	}
 	if errA != nil || errB != nil || a.Object != nil || b.Object != nil || saved.Object != nil ||
-		distance(a.Text, saved.Text) <= distance(b.Text, saved.Text) {
+		distance(a.Body, saved.Body) <= distance(b.Body, saved.Body) {
 		return earlier.version
 	}
 	return last.version
@@ -201,21 +201,21 @@ func (fs *filesystem) choose(node crdt.NodeID, list []reading, s *session, saved
 // infer looks for the base of who has not read the file by content: among the versions
 // that its job had, those that anybody was given lately, and the one at hand when the
 // session began. It takes the nearest, and of those as near the oldest.
-func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, c crdt.NewContent) base {
+func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, c crdt.Holding) base {
 	byTime := func(a, b reading) int { return a.at.Compare(b.at) }
 	var known crdt.Version // what its job had last
 	if slices.SortStableFunc(job, byTime); len(job) > 0 {
 		known = job[len(job)-1].version
 	}
-	at, saved := base{version: s.Base}, c.Text
-	begun, err := fs.folder.ContentAt(node, s.Base)
+	at, saved := base{version: s.Base}, c.Body
+	begun, err := fs.folder.HoldingAt(node, s.Base)
 	if c.Object != nil || err == nil && begun.Object != nil {
 		if known != nil {
 			at.version = known
 		}
 		return at
 	}
-	if err != nil || begun.Text == "" || len(saved) > maxInferred {
+	if err != nil || begun.Body.Len() == 0 || saved.Len() > maxInferred {
 		return at
 	}
 	served := until(fs.reads.served(node), s.begun)
@@ -224,18 +224,18 @@ func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, c crdt.
 	}
 	candidates := append(slices.Clone(job), served...)
 	slices.SortStableFunc(candidates, byTime)
-	best, nearest := begun.Text, distance(begun.Text, saved)
+	best, nearest := begun.Body, distance(begun.Body, saved)
 	seen := []crdt.Version{s.Base}
 	for _, r := range slices.Backward(candidates) {
 		if slices.ContainsFunc(seen, r.version.Equal) {
 			continue
 		}
 		seen = append(seen, r.version)
-		c, err := fs.folder.ContentAt(node, r.version)
+		c, err := fs.folder.HoldingAt(node, r.version)
 		if err != nil || c.Object != nil {
 			continue
 		}
-		if c.Text == saved {
+		if c.Body.Equal(saved) {
 			// Somebody brings an old version back, as git checkout does: of what came since,
 			// only what its job did not know of stays.
 			if known != nil {
@@ -245,11 +245,11 @@ func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, c crdt.
 			}
 			return at
 		}
-		if d := distance(c.Text, saved); d <= nearest {
-			best, nearest, at.version = c.Text, d, r.version
+		if d := distance(c.Body, saved); d <= nearest {
+			best, nearest, at.version = c.Body, d, r.version
 		}
 	}
-	if !kin(best, saved) {
+	if !kin(best.String(), saved.String()) {
 		return base{version: s.Base, note: replaced}
 	}
 	if !at.version.Equal(s.Base) && !at.version.Equal(known) {
@@ -259,7 +259,8 @@ func (fs *filesystem) infer(node crdt.NodeID, s *session, job []reading, c crdt.
 }
 
 // distance is how many bytes two texts have in lines that the other has not.
-func distance(a, b string) int {
+func distance(x, y *crdt.Body) int {
+	a, b := x.Apart(y)
 	count := map[string]int{}
 	for line := range strings.Lines(a) {
 		count[line]++

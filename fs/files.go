@@ -82,7 +82,7 @@ func (fs *filesystem) stepBack(h *handle) error {
 	if n.sess != nil || !n.bound || !h.reads() || h.version.Equal(n.version) {
 		return nil
 	}
-	c, err := fs.folder.ContentAt(n.node, h.version)
+	c, err := fs.folder.HoldingAt(n.node, h.version)
 	switch {
 	case err != nil:
 		return err
@@ -248,6 +248,7 @@ func (fs *filesystem) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fu
 		s.size = max(s.size, int64(in.Offset+in.Length))
 	}
 	now := time.Now()
+	s.text = nil
 	s.dirty, s.wrote, s.mtime, s.last = true, true, now, now
 	fs.watch(n, s)
 	return fuse.OK

@@ -66,7 +66,7 @@ func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
 	for _, in := range list {
 		in.mu.Lock()
 		if s := in.sess; s != nil && !in.bound && !in.gone && s.stored == nil {
-			if _, err := fs.content(in, s, fs.inodeWhole(in)); err != nil {
+			if _, err := fs.content(in, s, fs.inodeWhole(in), in.text); err != nil {
 				failed[in] = err
 			}
 		}
@@ -84,7 +84,7 @@ func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
 // newFile is a new file on its way into the folder.
 type newFile struct {
 	in   *inode
-	c    crdt.NewContent
+	c    crdt.Holding
 	node crdt.NodeID
 	v    crdt.Version
 }
@@ -104,10 +104,10 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 			in.mu.Unlock()
 			continue
 		}
-		c := crdt.NewContent{Text: in.text, Object: in.object.Object}
+		c := crdt.Holding{Body: in.text, Object: in.object.Object}
 		if in.sess != nil {
 			var err error
-			if c, err = fs.content(in, in.sess, fs.inodeWhole(in)); err != nil {
+			if c, err = fs.content(in, in.sess, fs.inodeWhole(in), in.text); err != nil {
 				failed[in] = err
 				in.mu.Unlock()
 				continue
@@ -133,7 +133,7 @@ func (fs *filesystem) publishNewLocked(list []*inode) map[*inode]error {
 func together(list []newFile) int {
 	size := 0
 	for i := range list {
-		if size += len(list[i].c.Text); size > maxTogether && i > 0 {
+		if size += list[i].c.Body.Len(); size > maxTogether && i > 0 {
 			return i
 		}
 	}
@@ -163,7 +163,7 @@ func (fs *filesystem) publishTogether(out []newFile, failed map[*inode]error) {
 			m := &out[i]
 			in := m.in
 			var err error
-			if m.node, m.v, err = tx.CreateBeside(in.parent.node, in.name, in.draft.mode, m.c); err != nil {
+			if m.node, m.v, err = tx.CreateBeside(in.parent.node, in.name, in.draft.mode, newContent(m.c)); err != nil {
 				failed[in] = err
 				continue
 			}
@@ -214,7 +214,7 @@ func (fs *filesystem) publishTogether(out []newFile, failed map[*inode]error) {
 
 // placed makes a new file's inode show the node that it became. The caller
 // holds filesystem.mu and in.mu.
-func (fs *filesystem) placed(in *inode, node crdt.NodeID, c crdt.NewContent, v crdt.Version) {
+func (fs *filesystem) placed(in *inode, node crdt.NodeID, c crdt.Holding, v crdt.Version) {
 	fs.hide(in)
 	early := in.draft.early
 	in.draft = draft{}
@@ -228,7 +228,7 @@ func (fs *filesystem) placed(in *inode, node crdt.NodeID, c crdt.NewContent, v c
 		return
 	}
 	mtime := in.mtime
-	if err := fs.show(in, crdt.Content{Version: v, Text: c.Text, Object: c.Object}); err != nil {
+	if err := fs.show(in, crdt.Holding{Version: v, Body: c.Body, Object: c.Object}); err != nil {
 		fs.log.Error("show a new file", "name", in.name, "err", err)
 	}
 	in.keepTime(v, mtime)

@@ -85,7 +85,7 @@ func TestTogether(t *testing.T) {
 	} {
 		list := make([]newFile, len(sizes))
 		for i, n := range sizes {
-			list[i].c.Text = strings.Repeat("x", n)
+			list[i].c.Body = crdt.NewBody(strings.Repeat("x", n))
 		}
 		if got := together(list); got != want {
 			t.Errorf("%d of %v are one entry, want %d", got, sizes, want)

@@ -276,7 +276,7 @@ func (fs *filesystem) flip(in *inode, again span) bool {
 		in.stale, in.flipping = false, true
 		return true
 	}
-	c, err := fs.folder.Content(in.node)
+	c, err := fs.folder.Holding(in.node)
 	if err != nil {
 		in.stale, in.heldSince = false, time.Time{}
 		return false
@@ -292,9 +292,9 @@ func (fs *filesystem) flip(in *inode, again span) bool {
 		fs.endSession(in) // clean, and nobody writes at offsets of their own
 	}
 	info, err := fs.folder.Get(in.node)
-	if in.object.Object == nil && !info.MtimeSet && !fault.On("fs-tell-always") && same(c, crdt.NewContent{Text: in.text}) {
+	if in.object.Object == nil && !info.MtimeSet && !fault.On("fs-tell-always") && c.Same(crdt.Holding{Body: in.text}) {
 		in.version, in.stale, in.heldSince = c.Version, false, time.Time{}
-		in.dated = &shown{c.Version, int64(len(c.Text)), in.mtime, true}
+		in.dated = &shown{c.Version, int64(c.Body.Len()), in.mtime, true}
 		return false
 	}
 	before := in.version
@@ -324,12 +324,12 @@ func (in *inode) announce(v crdt.Version) bool {
 
 // equalTexts tells whether two versions of a text are the same.
 func (fs *filesystem) equalTexts(node crdt.NodeID, a, b crdt.Version) bool {
-	was, err := fs.folder.ContentAt(node, a)
+	was, err := fs.folder.HoldingAt(node, a)
 	if err != nil || was.Object != nil || fault.On("fs-tell-always") {
 		return false
 	}
-	now, err := fs.folder.ContentAt(node, b)
-	return err == nil && same(now, crdt.NewContent{Text: was.Text})
+	now, err := fs.folder.HoldingAt(node, b)
+	return err == nil && now.Same(was)
 }
 
 // date gives what is shown from now on the time of now, unless a program set it: what

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -48,7 +47,7 @@ func (fs *filesystem) publish(in *inode) error {
 	if s.Appended {
 		return fs.publishAppend(in, s)
 	}
-	c, err := fs.content(in, s, fs.inodeWhole(in))
+	c, err := fs.content(in, s, fs.inodeWhole(in), in.text)
 	if err != nil || in.sess != s {
 		return err
 	}
@@ -62,15 +61,15 @@ func (fs *filesystem) publish(in *inode) error {
 
 // write makes content a version of a node, from the base of its writer, and
 // returns what the writer knows now.
-func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (crdt.Version, error) {
+func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.Holding) (crdt.Version, error) {
 	at := time.Now()
-	current, err := fs.folder.Content(node)
+	current, err := fs.folder.Holding(node)
 	removed := errors.Is(err, crdt.ErrNotExist)
 	if err != nil && !removed && !errors.Is(err, crdt.ErrNotHere) {
 		return nil, err
 	}
 	beside := fs.knownBeside(node, s)
-	if err == nil && same(current, c) && beside == nil {
+	if err == nil && current.Same(c) && beside == nil {
 		return current.Version, nil
 	}
 	b := fs.base(node, s, c)
@@ -88,13 +87,13 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 	case c.Object != nil:
 	case s.killed:
 		b.note = cutShort
-	case c.Text == "" && b.note == (note{}):
+	case c.Body.Len() == 0 && b.note == (note{}):
 		b.note = emptied
 	}
 	var v crdt.Version
 	err = fs.folder.UpdateAs(o, func(tx *crdt.Tx) error {
 		var err error
-		if v, err = tx.Write(node, b.version, c); err == nil && b.note != (note{}) {
+		if v, err = tx.Save(node, b.version, c); err == nil && b.note != (note{}) {
 			tx.Note(b.note.kind, s.Path, b.note.text)
 		}
 		return err
@@ -105,17 +104,9 @@ func (fs *filesystem) write(node crdt.NodeID, s *session, c crdt.NewContent) (cr
 	return v, err
 }
 
-// same tells whether new content is what is there.
-func same(c crdt.Content, n crdt.NewContent) bool {
-	if c.Object == nil || n.Object == nil {
-		return c.Object == nil && n.Object == nil && c.Text == n.Text
-	}
-	return c.Object.Hash == n.Object.Hash
-}
-
 // saved makes the view show what was just published, and the writer's next base
 // what it saved. The caller holds in.mu.
-func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Version) {
+func (fs *filesystem) saved(in *inode, s *session, c crdt.Holding, v crdt.Version) {
 	if s.Synced {
 		// The session's file is all that a loss of power would leave of what fsync promised.
 		if err := fs.folder.Sync(); err != nil {
@@ -144,7 +135,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.NewContent, v crdt.Ver
 	} else {
 		fs.endSession(in)
 	}
-	if err := fs.show(in, crdt.Content{Version: v, Text: c.Text, Object: c.Object}); err != nil {
+	if err := fs.show(in, crdt.Holding{Version: v, Body: c.Body, Object: c.Object}); err != nil {
 		fs.log.Error("show a save", "path", s.Path, "err", err)
 	}
 	in.keepTime(v, s.mtime)
@@ -160,7 +151,7 @@ func (in *inode) keepTime(v crdt.Version, t time.Time) {
 
 // publishAppend adds what was appended to the folder's current text, once.
 func (fs *filesystem) publishAppend(in *inode, s *session) error {
-	b := make([]byte, s.size-int64(len(in.text)))
+	b := make([]byte, s.size-int64(in.text.Len()))
 	if _, err := preadFull(s.fd, b, 0); err != nil {
 		return err
 	}
@@ -182,18 +173,19 @@ func (fs *filesystem) publishAppend(in *inode, s *session) error {
 	if err != nil {
 		return err
 	}
-	c := crdt.Content{Version: done}
-	if c.Text = in.text + string(b); !done.Equal(in.version) {
-		if now, err := fs.folder.ContentAt(in.node, done); err == nil {
+	written := in.text.Splice(in.text.Len(), in.text.Len(), string(b))
+	c := crdt.Holding{Version: done, Body: written}
+	if !done.Equal(in.version) {
+		if now, err := fs.folder.HoldingAt(in.node, done); err == nil {
 			c = now
 		}
 	}
-	if c.Text != in.text+string(b) {
+	if !c.Same(crdt.Holding{Body: written}) {
 		// What came meanwhile is shown with it, and the kernel does not know.
 		in.flipped = time.Now()
 		fs.later(0, func() { fs.server.InodeNotify(in.id, 0, 0) })
 	}
-	fs.saved(in, s, crdt.NewContent{Text: c.Text, Object: c.Object}, done)
+	fs.saved(in, s, c, done)
 	return nil
 }
 
@@ -228,39 +220,30 @@ func appendedBytes(f *crdt.Folder, name string) (int, error) {
 	return int(n), nil
 }
 
-// content makes the session's bytes what the folder takes: a text, or an
-// object in the home's store, as a text is too that is kept whole. The caller
-// holds in.mu, which is let go while an object is stored; writers wait for that.
-func (fs *filesystem) content(in *inode, s *session, whole bool) (crdt.NewContent, error) {
+// content makes the session's bytes what the folder takes: a text, which shares with
+// another one what the two have in common, or an object in the home's store, as a text is
+// too that is kept whole. The caller holds in.mu, which is let go while an object is
+// stored; writers wait for that.
+func (fs *filesystem) content(in *inode, s *session, whole bool, like *crdt.Body) (crdt.Holding, error) {
 	in.settled(s)
 	if s.stored != nil {
-		return fs.as(crdt.NewContent{Object: s.stored}, whole)
+		return fs.as(crdt.Holding{Object: s.stored}, whole)
 	}
 	if s.size <= crdt.MaxText && (!whole || s.size == 0) {
-		if s.text != nil {
-			return crdt.NewContent{Text: *s.text}, nil
-		}
-		text, err := s.all()
+		body, ok, err := s.body(like)
 		if err != nil {
-			return crdt.NewContent{}, err
+			return crdt.Holding{}, err
 		}
-		was := ""
-		if in != nil {
-			was = in.text
-		}
-		if crdt.IsTextAfter(was, text) {
-			if in != nil && !in.bound {
-				s.text = &text // it is asked for again in a moment
-			}
-			return crdt.NewContent{Text: text}, nil
+		if ok {
+			return crdt.Holding{Body: body}, nil
 		}
 	}
 	// An object that could not be published would stay when its file is removed.
 	if err := fs.home.Room(); err != nil {
-		return crdt.NewContent{}, err
+		return crdt.Holding{}, err
 	}
 	if err := s.unpack(); err != nil {
-		return crdt.NewContent{}, err
+		return crdt.Holding{}, err
 	}
 	if in != nil {
 		s.storing = make(chan struct{})
@@ -273,36 +256,14 @@ func (fs *filesystem) content(in *inode, s *session, whole bool) (crdt.NewConten
 		s.storing = nil
 	}
 	if err != nil {
-		return crdt.NewContent{}, err
+		return crdt.Holding{}, err
 	}
 	s.closeFiles()
 	s.readOnly, s.stored = readOnly, object
 	if in != nil && in.sess != s {
 		s.closeFiles() // it ended meanwhile
 	}
-	return crdt.NewContent{Object: object}, nil
-}
-
-// all reads the bytes of a session, which are not many.
-func (s *session) all() (string, error) {
-	if s.packed != nil {
-		return s.packed.packedText(s.ID), nil
-	}
-	var b strings.Builder
-	b.Grow(int(s.size))
-	buf := make([]byte, min(s.size, 1<<20))
-	for off := int64(0); off < s.size; {
-		n, err := s.readAt(buf, off)
-		if err != nil {
-			return "", err
-		}
-		if n == 0 {
-			break
-		}
-		b.Write(buf[:n])
-		off += int64(n)
-	}
-	return b.String(), nil
+	return crdt.Holding{Object: object}, nil
 }
 
 // settled waits until nobody stores the session's bytes. The caller holds in.mu,

@@ -143,7 +143,7 @@ func TestDistance(t *testing.T) {
 		{"a\n", "b\n", 4, false},
 		{"a\na\nb\n", "a\n", 4, false},
 	} {
-		if d, k := distance(c.a, c.b), kin(c.a, c.b); d != c.d || k != c.kin {
+		if d, k := distance(crdt.NewBody(c.a), crdt.NewBody(c.b)), kin(c.a, c.b); d != c.d || k != c.kin {
 			t.Errorf("%q, %q: %d, %v", c.a, c.b, d, k)
 		}
 	}

@@ -112,7 +112,11 @@ func (fs *filesystem) recover(r record) error {
 	case r.Truncated && !r.Synced:
 		return fs.setAside(s, "the program that was writing this file was cut short; the file itself is unchanged")
 	}
-	c, err := fs.content(nil, s, fs.nodeWhole(r.Node))
+	was, err := fs.folder.HoldingAt(r.Node, r.Base)
+	if err != nil {
+		was = crdt.Holding{}
+	}
+	c, err := fs.content(nil, s, fs.nodeWhole(r.Node), was.Body)
 	if err != nil {
 		return err
 	}
@@ -148,19 +152,19 @@ func (fs *filesystem) recoverNew(s *session) error {
 	if s.size == 0 {
 		return nil
 	}
-	c, err := fs.content(nil, s, fs.keepsWhole(fs.spotOf(s.Parent).under(s.Name)))
+	c, err := fs.content(nil, s, fs.keepsWhole(fs.spotOf(s.Parent).under(s.Name)), nil)
 	if err != nil {
 		return err
 	}
 	if info, err := fs.folder.Lookup(s.Parent, s.Name); err == nil && info.Kind == crdt.File {
-		now, err := fs.folder.Content(info.Node)
-		if err == nil && same(now, c) {
+		now, err := fs.folder.Holding(info.Node)
+		if err == nil && now.Same(c) {
 			return nil
 		}
 		return fs.setAside(s, "a new file of this name was not yet in the folder, and another one has its name now")
 	}
 	err = fs.folder.Update(func(tx *crdt.Tx) error {
-		node, _, err := tx.Create(s.Parent, s.Name, s.Mode, c)
+		node, _, err := tx.Create(s.Parent, s.Name, s.Mode, newContent(c))
 		if err == nil && s.Owner != nil {
 			tx.SetLocal(ownerPrefix+node.String(), s.Owner)
 			tx.SetLocal(ownersMark, []byte{1})

@@ -104,10 +104,16 @@ func (fs *filesystem) prepare(dir uint64, name string, newDir uint64, newName st
 		return
 	}
 	whole := fs.keepsWhole(fs.spotOf(to.node).under(newName))
+	var over crdt.Holding
+	if info, err := fs.folder.Lookup(to.node, newName); err == nil && info.Kind == crdt.File {
+		if over, err = fs.folder.Holding(info.Node); err != nil {
+			over = crdt.Holding{}
+		}
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.sess != nil && !in.sess.closed.IsZero() {
-		if _, err := fs.content(in, in.sess, whole); err != nil {
+		if _, err := fs.content(in, in.sess, whole, over.Body); err != nil {
 			fs.log.Warn("store a file to be renamed", "name", name, "err", err) // the rename tries again
 		}
 	}
@@ -266,9 +272,13 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 		return err
 	}
 	writer, whole := src.writer, fs.nodeWhole(node)
-	c := crdt.NewContent{Text: src.text, Object: src.object.Object}
+	c := crdt.Holding{Body: src.text, Object: src.object.Object}
 	now := time.Now()
 	s := &session{writer: writer, begun: now, created: src.writing, mtime: src.mtime, record: record{Base: shown, Truncated: true, Path: fs.folder.Path(node)}}
+	there, err := fs.folder.HoldingAt(node, shown)
+	if err != nil {
+		there = crdt.Holding{}
+	}
 	mode := src.draft.mode
 	if src.bound {
 		info, err := fs.folder.Get(src.node)
@@ -285,7 +295,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 			}
 		}
 		var err error
-		if c, err = fs.content(src, open, whole); err != nil {
+		if c, err = fs.content(src, open, whole, there.Body); err != nil {
 			return err
 		}
 		s.created = open.begun
@@ -293,14 +303,16 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 			break
 		}
 		// It was published while its bytes were stored.
-		c = crdt.NewContent{Text: src.text, Object: src.object.Object}
+		c = crdt.Holding{Body: src.text, Object: src.object.Object}
 	}
 	if s.writer == nil {
 		s.writer = who
 	}
-	c, err := fs.as(c, whole)
-	if err != nil {
+	if c, err = fs.as(c, whole); err != nil {
 		return err
+	}
+	if c.Object == nil && src.sess == nil {
+		c.Body = c.Body.Share(there.Body)
 	}
 	v, err := fs.write(node, s, c)
 	if err != nil {
@@ -343,7 +355,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	if src.sess == nil {
 		fs.resolver.flush()
 		fs.reads.saved(s.writer.wait(), node, v, now)
-		if err := fs.show(src, crdt.Content{Version: v, Text: c.Text, Object: c.Object}); err != nil {
+		if err := fs.show(src, crdt.Holding{Version: v, Body: c.Body, Object: c.Object}); err != nil {
 			return err
 		}
 		src.keepTime(v, s.mtime)

@@ -25,7 +25,7 @@ type session struct {
 	size     int64         // of the view
 	covered  int64         // so many bytes, from the first on, were written since it began
 	mtime    time.Time
-	text     *string // what the bytes are, if that is known; nil once they change
+	text     *crdt.Body // what body made of the bytes last; nil once they have changed
 
 	dirty  bool      // something is not published
 	wrote  bool      // bytes came since the truncation
@@ -156,10 +156,21 @@ func (fs *filesystem) newFile(id uint64) (int, error) {
 // copyTo writes what is shown into a new file.
 func (in *inode) copyTo(fd int) error {
 	if in.object.Object == nil {
-		_, err := pwriteFull(fd, []byte(in.text), 0)
-		return err
+		return copyBody(fd, in.text)
 	}
 	return copyFile(fd, in.object.fd, in.object.Size)
+}
+
+func copyBody(fd int, b *crdt.Body) error {
+	buf := make([]byte, min(b.Len(), 256<<10))
+	for at := 0; at < b.Len(); {
+		n := b.ReadAt(buf, at)
+		if _, err := pwriteFull(fd, buf[:n], int64(at)); err != nil {
+			return err
+		}
+		at += n
+	}
+	return nil
 }
 
 // copyFile copies whole files, sharing their blocks where the disk can.
@@ -212,7 +223,8 @@ func (fs *filesystem) spell(in *inode, s *session) error {
 	if err := in.copyTo(s.fd); err != nil {
 		return err
 	}
-	s.Appended, s.Base, s.size = false, in.version, int64(len(in.text))
+	s.text = nil
+	s.Appended, s.Base, s.size = false, in.version, int64(in.text.Len())
 	return fs.journal.put(s.record)
 }
 
@@ -282,6 +294,7 @@ func (s *session) write(data [][]byte, off int64) (uint32, error) {
 		at = end
 	}
 	var done int64
+	s.text = nil
 	for _, b := range data {
 		n, err := s.writeAt(b, at+done)
 		done += int64(n)

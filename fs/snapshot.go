@@ -22,7 +22,7 @@ const hot = time.Second
 // snapshot is the version of a text that one handle reads. Guarded by inode.mu.
 type snapshot struct {
 	version crdt.Version
-	text    string
+	text    *crdt.Body
 	saved   crdt.Version // what was saved here last: a program's own save is seen at once
 	at      time.Time
 }
@@ -82,11 +82,11 @@ func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (int, error) {
 		n.mixed = true
 		fs.later(hot, func() { fs.unmix(n) })
 	}
-	if off >= int64(len(s.text)) {
+	if off >= int64(s.text.Len()) {
 		h.snapshot = nil // it has read to the end; what comes now is new
 		return 0, nil
 	}
-	return copy(buf, s.text[off:]), nil
+	return s.text.ReadAt(buf, int(off)), nil
 }
 
 // unmix takes the bytes of older versions out of the page cache. It runs on the queue.

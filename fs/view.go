@@ -15,7 +15,7 @@ import (
 type view struct {
 	loaded  bool
 	version crdt.Version // what is shown; while a session is on, what it began from
-	text    string
+	text    *crdt.Body
 	object  objectFile
 	mtime   time.Time
 	sess    *session
@@ -100,7 +100,7 @@ func (m *mu) begin() {
 // blank tells whether the view says nothing that a new one would not.
 func (v *view) blank() bool {
 	o, d := &v.object, &v.draft
-	return !v.loaded && v.version == nil && v.text == "" && o.Object == nil && o.fd == -1 && v.mtime == time.Time{} &&
+	return !v.loaded && v.version == nil && v.text == nil && o.Object == nil && o.fd == -1 && v.mtime == time.Time{} &&
 		v.sess == nil && v.writer == nil && v.writing == time.Time{} &&
 		v.readers == 0 && v.lastRead == time.Time{} && v.writers == 0 && v.placed == 0 && v.active == 0 &&
 		!v.stale && v.due == time.Time{} && v.heldSince == time.Time{} && v.holdUntil == time.Time{} &&
@@ -115,16 +115,16 @@ func (fs *filesystem) load(in *inode) error {
 	if in.loaded || !in.bound {
 		return nil
 	}
-	var c crdt.Content
+	var c crdt.Holding
 	var err error
 	if in.alt != nil {
-		c, err = fs.folder.ContentAt(in.node, in.alt)
+		c, err = fs.folder.HoldingAt(in.node, in.alt)
 	} else {
-		c, err = fs.folder.Content(in.node)
+		c, err = fs.folder.Holding(in.node)
 	}
 	if err == nil && in.cached && in.alt == nil && !c.Version.Equal(in.shownLast.version) {
 		// The kernel has not been told of this version, so nobody is given it yet.
-		if c, err = fs.folder.ContentAt(in.node, in.shownLast.version); err == nil {
+		if c, err = fs.folder.HoldingAt(in.node, in.shownLast.version); err == nil {
 			if err = fs.show(in, c); err == nil {
 				in.stale = true
 				fs.refreshIn(in, 0)
@@ -134,7 +134,7 @@ func (fs *filesystem) load(in *inode) error {
 	}
 	if err != nil && in.cached && in.alt == nil {
 		// Removed elsewhere while a reader has it open.
-		c, err = fs.folder.ContentAt(in.node, in.shownLast.version)
+		c, err = fs.folder.HoldingAt(in.node, in.shownLast.version)
 	}
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func (in *inode) shows() crdt.Version {
 }
 
 // show makes the view show this content. The caller holds in.mu.
-func (fs *filesystem) show(in *inode, c crdt.Content) error {
+func (fs *filesystem) show(in *inode, c crdt.Holding) error {
 	fd := -1
 	if c.Object != nil {
 		var err error
@@ -186,7 +186,7 @@ func (fs *filesystem) show(in *inode, c crdt.Content) error {
 	}
 	mtime := in.mtime
 	in.unload()
-	in.loaded, in.version, in.text, in.mtime = true, c.Version, c.Text, mtime
+	in.loaded, in.version, in.text, in.mtime = true, c.Version, c.Body, mtime
 	in.object = objectFile{c.Object, fd}
 	in.stale, in.heldSince = false, time.Time{}
 	if info, err := fs.folder.Get(in.node); err == nil {
@@ -198,7 +198,7 @@ func (fs *filesystem) show(in *inode, c crdt.Content) error {
 // unload lets go of the content; attributes come from the folder again.
 func (in *inode) unload() {
 	if in.loaded {
-		size := int64(len(in.text))
+		size := int64(in.text.Len())
 		if in.object.Object != nil {
 			size = in.object.Size
 		}
@@ -211,7 +211,7 @@ func (in *inode) unload() {
 	if in.loaded {
 		in.mtime = time.Time{} // as shown last
 	}
-	in.loaded, in.version, in.text = false, nil, ""
+	in.loaded, in.version, in.text = false, nil, nil
 }
 
 // idle tells whether nothing needs the content in memory.
@@ -229,7 +229,7 @@ func (in *inode) size() int64 {
 	case in.object.Object != nil:
 		return in.object.Size
 	}
-	return int64(len(in.text))
+	return int64(in.text.Len())
 }
 
 // sizeAndTime is what stat shows of a file; info is what the folder says.
@@ -253,19 +253,19 @@ func (in *inode) read(buf []byte, off int64) (int, error) {
 	s := in.sess
 	switch {
 	case s != nil && s.Appended:
-		n := 0
-		if off < int64(len(in.text)) {
-			n = copy(buf, in.text[off:])
-			off = int64(len(in.text))
+		n, size := 0, int64(in.text.Len())
+		if off < size {
+			n = in.text.ReadAt(buf, int(off))
+			off = size
 		}
-		m, err := preadFull(s.fd, buf[n:], off-int64(len(in.text)))
+		m, err := preadFull(s.fd, buf[n:], off-size)
 		return n + m, err
 	case s != nil:
 		return s.readAt(buf, off)
 	case in.object.Object != nil:
 		return preadFull(in.object.fd, buf, off)
-	case off < int64(len(in.text)):
-		return copy(buf, in.text[off:]), nil
+	case off < int64(in.text.Len()):
+		return in.text.ReadAt(buf, int(off)), nil
 	}
 	return 0, nil
 }

@@ -267,7 +267,7 @@ func (fs *filesystem) revive(w *waiting, who *caller, mode uint32, owner fuse.Ow
 	fs.forgetWait(w)
 	fs.bind(n, w.node)
 	// The view begins as the old content does, cut to nothing.
-	content, err := fs.folder.ContentAt(w.node, base)
+	content, err := fs.folder.HoldingAt(w.node, base)
 	if err == nil {
 		err = fs.show(n, content)
 	}

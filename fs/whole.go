@@ -87,9 +87,24 @@ func (fs *filesystem) attributesIn(dir crdt.NodeID) attributes.File {
 }
 
 // as gives content the form that a file takes.
-func (fs *filesystem) as(c crdt.NewContent, whole bool) (crdt.NewContent, error) {
-	if whole {
-		return fs.home.Whole(c)
+func (fs *filesystem) as(c crdt.Holding, whole bool) (crdt.Holding, error) {
+	if whole == (c.Object != nil) {
+		return c, nil
 	}
-	return fs.home.Merging(c)
+	var n crdt.NewContent
+	var err error
+	if whole {
+		n, err = fs.home.Whole(newContent(c))
+	} else {
+		n, err = fs.home.Merging(newContent(c))
+	}
+	if err != nil {
+		return crdt.Holding{}, err
+	}
+	return crdt.Holding{Body: crdt.NewBody(n.Text), Object: n.Object}, nil
+}
+
+// newContent is the content with its text in one string.
+func newContent(c crdt.Holding) crdt.NewContent {
+	return crdt.NewContent{Text: c.Body.String(), Object: c.Object}
 }

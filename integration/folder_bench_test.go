@@ -32,6 +32,7 @@ func BenchmarkFolder(b *testing.B) {
 	}
 	t := &table{b: b}
 	b.Run("saves", func(b *testing.B) { benchSaves(b, t) })
+	b.Run("sizes", func(b *testing.B) { benchSizes(b, t) })
 	b.Run("feed", func(b *testing.B) { benchFeed(b, t) })
 	b.Run("tree", func(b *testing.B) { benchTree(b, t, files) })
 	t.print()

@@ -1,9 +1,6 @@
 package text
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "strings"
 
 // Ends says how much two texts have in common at their start and at their end, in bytes; the two do not overlap in either.
 // Nearly every save of a long text changes little of it, so it is compared with what was there once, and all that is asked
@@ -20,21 +17,6 @@ func CommonEnds(a, b string) Ends {
 // Equal tells whether the two texts that were compared are, the second of which is s.
 func (e Ends) Equal(a, s string) bool { return len(a) == len(s) && e.Start == len(s) }
 
-// StillText is IsTextString for the second of two texts of which the first is one.
-func (e Ends) StillText(s string) bool {
-	// The last character of the common start may be cut, and go on otherwise.
-	i, j := e.Start, len(s)-e.End
-	for i > 0 {
-		if i--; utf8.RuneStart(s[i]) {
-			break
-		}
-	}
-	for j < len(s) && !utf8.RuneStart(s[j]) {
-		j++
-	}
-	return len(s) <= MaxText && plain(s[i:j])
-}
-
 // wholeLines leaves the lines that are not common as a whole out of common ends. The end may begin before the common start
 // ends.
 func (e Ends) wholeLines(a, b string) (start, end int) {
@@ -48,15 +30,76 @@ func (e Ends) wholeLines(a, b string) (start, end int) {
 	return start, end - cut
 }
 
-// Diff is Diff of the current text and a saved one, which were compared.
-func (d *Doc) Diff(saved string, e Ends) []Hunk {
-	return diff(d.Text(), saved, e, d.engine.current().runesTo)
+// Diff is Diff of two texts, of which it looks at no more than what differs and the lines around it.
+func (b *Body) Diff(saved *Body) []Hunk {
+	e := EndsOf(b, saved)
+	if b.Len() == saved.Len() && e.Start == b.Len() {
+		return nil
+	}
+	from := b.lineStart(e.Start)
+	for reach := 4096; ; reach *= 4 {
+		// The rest is common, and begins with a line.
+		rest := e.End - min(e.End, reach)
+		if rest > 0 {
+			rest -= b.toLine(b.Len() - rest)
+		}
+		was, is := b.Slice(from, b.Len()-rest), saved.Slice(from, saved.Len()-rest)
+		hunks := Diff(was, is)
+		if rest > 0 && !settled(was, hunks) {
+			continue // a change may slide on, or go with the lines behind it
+		}
+		if n := runesTo(b.list(), from); n > 0 {
+			for _, h := range hunks {
+				for i := range h {
+					h[i].Pos += n
+				}
+			}
+		}
+		return hunks
+	}
 }
 
-// AdoptChange is Adopt after an event that was made on the text that was compared with this one: the ends are not looked at
-// again. It does nothing where the event is not all of the current version.
-func (d *Doc) AdoptChange(id ID, text string, e Ends) {
-	if h := d.engine.heads; len(h) == 1 && d.ids[h[0]] == id {
-		d.engine.text.adopt(text, e)
+// Apart gives the lines in which two texts differ: without those that both begin and end with.
+func (b *Body) Apart(other *Body) (mine, others string) {
+	e := EndsOf(b, other)
+	from := b.lineStart(e.Start)
+	if e.End > 0 {
+		e.End -= b.toLine(b.Len() - e.End) // it may begin in the middle of a line
 	}
+	return b.Slice(from, b.Len()-e.End), other.Slice(from, other.Len()-e.End)
+}
+
+// lineStart is where the line begins that an offset is in.
+func (b *Body) lineStart(at int) int {
+	for n := 256; ; n *= 4 {
+		from := max(0, at-n)
+		if i := strings.LastIndexByte(b.Slice(from, at), '\n'); i >= 0 {
+			return from + i + 1
+		}
+		if from == 0 {
+			return 0
+		}
+	}
+}
+
+// toLine is how far the next line begins behind an offset, or the end is.
+func (b *Body) toLine(at int) int {
+	for n := 256; ; n *= 4 {
+		to := min(b.Len(), at+n)
+		if i := strings.IndexByte(b.Slice(at, to), '\n'); i >= 0 {
+			return i + 1
+		}
+		if to == b.Len() {
+			return to - at
+		}
+	}
+}
+
+// settled tells whether what was found by looking at the beginning of a text, as far as a line ends, is what would be found
+// by looking at all of it: it ends before the last line.
+func settled(s string, hunks []Hunk) bool {
+	h := hunks[len(hunks)-1]
+	last := h[len(h)-1]
+	i := strings.LastIndexByte(s[:len(s)-1], '\n') + 1
+	return last.Pos+last.Del < countRunes(s[:i])
 }

@@ -1,8 +1,10 @@
 package text
 
 import (
+	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -24,34 +26,96 @@ func TestEnds(t *testing.T) {
 		if e.Equal(base, saved) != (base == saved) {
 			t.Fatalf("equal: %+v", e)
 		}
-		if got := e.StillText(saved); got != IsTextString(saved) {
-			t.Fatalf("%q after %q is a text: %v", tail(saved), tail(base), got)
+		body, ok := NewBody(base).Resave(saved)
+		if ok != IsTextString(saved) {
+			t.Fatalf("%q after %q is a text: %v", tail(saved), tail(base), ok)
 		}
-		if !IsTextString(saved) {
+		if !ok {
 			return
 		}
-		d := NewDoc(testNode)
-		id, err := d.Add(Event{Hunks: []Hunk{{{Ins: base}}}})
-		if base == "" || err != nil {
-			return
+		if got := body.String(); got != saved || body.Len() != len(saved) || body.runes != countRunes(saved) {
+			t.Fatalf("%q, not %q", tail(got), tail(saved))
 		}
-		_ = d.Text()
-		if saved == base {
-			return
+		for _, other := range []*Body{body, NewBody(saved)} {
+			if got := EndsOf(NewBody(base), other); got != e {
+				t.Fatalf("%+v, not %+v", got, e)
+			}
 		}
-		ev := Event{Parents: []ID{id}, Hunks: d.Diff(saved, e)}
-		want := Event{Parents: []ID{id}, Hunks: Diff(base, saved)}
-		if id, err = d.Add(ev); err != nil || id != want.ID(testNode) {
-			t.Fatalf("%v, %v and not %v", err, ev.Hunks, want.Hunks)
+		if got, want := NewBody(base).Diff(body), Diff(base, saved); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%v, not %v", got, want)
 		}
-		d.AdoptChange(id, saved, e)
-		if d.Text() != saved || d.Len() != len(saved) {
-			t.Fatalf("%q, not %q", tail(d.Text()), tail(saved))
-		}
-		if n := rapid.IntRange(0, len(saved)).Draw(t, "offset"); d.engine.text.runesTo(n) != countRunes(saved[:n]) {
-			t.Fatalf("code points before %d: %d", n, d.engine.text.runesTo(n))
+		if n := rapid.IntRange(0, len(saved)).Draw(t, "offset"); runesTo(body.blocks, n) != countRunes(saved[:n]) {
+			t.Fatalf("code points before %d: %d", n, runesTo(body.blocks, n))
 		}
 	})
+}
+
+// A text in pieces is the same text, whatever was done to it, and those that it was made from stay what they were.
+func TestBody(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.StringOfN(rapid.SampledFrom([]rune("a\né😀")), 0, 8, -1).Draw(t, "at first")
+		want = strings.Repeat(want, rapid.SampledFrom([]int{1, 50, 400}).Draw(t, "times"))
+		body := NewBody(want)
+		type version struct {
+			body *Body
+			text string
+		}
+		versions := []version{{body, want}}
+		for range rapid.IntRange(1, 6).Draw(t, "edits") {
+			i := start(want, rapid.IntRange(0, len(want)).Draw(t, "from"))
+			j := start(want, min(len(want), i+rapid.SampledFrom([]int{0, 1, 5, 5000}).Draw(t, "length")))
+			ins := strings.Repeat("né\n", rapid.SampledFrom([]int{0, 1, 3, 400}).Draw(t, "inserted"))
+			body, want = body.Splice(i, j, ins), want[:i]+ins+want[j:]
+			versions = append(versions, version{body, want})
+		}
+		for k, v := range versions {
+			if got := v.body.String(); got != v.text || v.body.Len() != len(v.text) {
+				t.Fatalf("version %d is %q, not %q", k, tail(got), tail(v.text))
+			}
+			if v.body.Equal(body) != (v.text == want) {
+				t.Fatal("equal to what it is not, or the other way round")
+			}
+			if k == 0 || v.text == "" || versions[k-1].text == "" {
+				continue
+			}
+			if got, want := versions[k-1].body.Diff(v.body), Diff(versions[k-1].text, v.text); !reflect.DeepEqual(got, want) {
+				t.Fatalf("%v, not %v", got, want)
+			}
+		}
+		i := rapid.IntRange(0, len(want)).Draw(t, "slice from")
+		j := rapid.IntRange(i, len(want)).Draw(t, "slice to")
+		if got := body.Slice(i, j); got != want[i:j] {
+			t.Fatalf("%d to %d is %q, not %q", i, j, tail(got), tail(want[i:j]))
+		}
+		buf := make([]byte, j-i)
+		if n := body.ReadAt(buf, i); n != j-i || string(buf) != want[i:j] {
+			t.Fatalf("%d bytes at %d: %q", n, i, tail(string(buf)))
+		}
+		if n := body.EqualAt(buf, i); n != len(buf) {
+			t.Fatalf("%d of %d bytes are the same from %d on", n, len(buf), i)
+		}
+		if n := body.EqualBefore(buf, j); n != len(buf) {
+			t.Fatalf("%d of %d bytes are the same before %d", n, len(buf), j)
+		}
+		if len(buf) > 0 {
+			k := rapid.IntRange(0, len(buf)-1).Draw(t, "another byte")
+			buf[k] ^= 1
+			if n := body.EqualAt(buf, i); n != k {
+				t.Fatalf("%d bytes are the same from %d on, not %d", n, i, k)
+			}
+			if n := body.EqualBefore(buf, j); n != len(buf)-1-k {
+				t.Fatalf("%d bytes are the same before %d, not %d", n, j, len(buf)-1-k)
+			}
+		}
+	})
+}
+
+// start is the start of the character that an offset is in.
+func start(s string, at int) int {
+	for at < len(s) && !utf8.RuneStart(s[at]) {
+		at--
+	}
+	return at
 }
 
 func tail(s string) string { return s[max(0, len(s)-40):] }

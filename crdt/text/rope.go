@@ -22,8 +22,9 @@ type rope struct {
 
 	hintBlock, hintPos int // where the last edit was: block and the position it starts at
 
-	flat  string // the whole text, if fresh
-	fresh bool
+	flat   string // the whole text, if fresh
+	fresh  bool
+	frozen *Body // the text as it is, if somebody asked for it
 }
 
 type block struct {
@@ -194,67 +195,80 @@ func (r *rope) splice(pos, del int, ins string, n int) {
 	}
 	r.blocks = slices.Replace(r.blocks, i, j, put...)
 	r.hintBlock, r.hintPos = i, start
-	r.fresh, r.flat = false, ""
+	r.fresh, r.flat, r.frozen = false, "", nil
 }
 
-// String is the whole text. It is kept until the next edit, and the blocks become parts of it.
+// String is the whole text. It is kept until the next edit.
 func (r *rope) String() string {
+	if !r.fresh {
+		r.flat, r.fresh = r.body().Slice(0, r.bytes), true
+	}
+	return r.flat
+}
+
+// memory is about how many bytes the rope takes beside the text that its blocks share.
+func (r *rope) memory() int {
+	n := len(r.blocks) * 24
+	if r.frozen != nil {
+		n *= 2
+	}
 	if r.fresh {
-		return r.flat
+		n += len(r.flat)
 	}
-	var sb strings.Builder
-	sb.Grow(r.bytes)
-	for _, b := range r.blocks {
-		sb.WriteString(b.s)
+	return n
+}
+
+// body is the text as it is now.
+func (r *rope) body() *Body {
+	if r.frozen == nil {
+		if len(r.blocks) > 4*(r.bytes/blockSize)+16 {
+			r.compact()
+		}
+		r.frozen = &Body{blocks: slices.Clone(r.blocks), bytes: r.bytes, runes: r.runes}
+		if r.fresh {
+			r.frozen.flat = r.flat
+		}
 	}
-	s := sb.String()
-	r.flatten(s)
-	return s
+	return r.frozen
+}
+
+// compact joins neighbours that are short.
+func (r *rope) compact() {
+	out := r.blocks[:0]
+	for i := 0; i < len(r.blocks); {
+		b, j := r.blocks[i], i+1
+		n := len(b.s)
+		for j < len(r.blocks) && n+len(r.blocks[j].s) <= blockSize {
+			n += len(r.blocks[j].s)
+			b.n += r.blocks[j].n
+			j++
+		}
+		if j > i+1 {
+			var sb strings.Builder
+			sb.Grow(n)
+			for _, x := range r.blocks[i:j] {
+				sb.WriteString(x.s)
+			}
+			b.s = sb.String()
+		}
+		out = append(out, b)
+		i = j
+	}
+	clear(r.blocks[len(out):])
+	r.blocks = out
+	r.hintBlock, r.hintPos = 0, 0
 }
 
 // runesTo is the number of code points in front of an offset in bytes.
-func (r *rope) runesTo(at int) int {
+func (r *rope) runesTo(at int) int { return runesTo(r.blocks, at) }
+
+func runesTo(blocks []block, at int) int {
 	n := 0
-	for _, b := range r.blocks {
+	for _, b := range blocks {
 		if at <= len(b.s) {
 			return n + countRunes(b.s[:at])
 		}
 		n, at = n+b.n, at-len(b.s)
 	}
 	return n
-}
-
-// adopt makes a string at hand, if it is the whole text, the memory that holds it: what the next String would copy. The ends
-// are known to be equal.
-func (r *rope) adopt(s string, e Ends) {
-	if r.fresh || len(s) != r.bytes {
-		return
-	}
-	at := 0
-	for _, b := range r.blocks {
-		to := at + len(b.s)
-		if to > e.Start && at < len(s)-e.End && s[at:to] != b.s {
-			return
-		}
-		at = to
-	}
-	r.flatten(s)
-}
-
-// flatten makes the blocks parts of s, which is the whole text.
-func (r *rope) flatten(s string) {
-	out, at := r.blocks[:0], 0
-	for _, b := range r.blocks {
-		to := at + len(b.s)
-		if k := len(out) - 1; k >= 0 && len(out[k].s)+len(b.s) <= blockSize {
-			out[k] = block{s[at-len(out[k].s) : to], out[k].n + b.n}
-		} else {
-			out = append(out, block{s[at:to], b.n})
-		}
-		at = to
-	}
-	clear(r.blocks[len(out):])
-	r.blocks = out
-	r.hintBlock, r.hintPos = 0, 0
-	r.flat, r.fresh = s, true
 }

@@ -91,24 +91,25 @@ func (d *Doc) Heads() []ID {
 // Text is the current text. It costs one copy after a change, nothing when asked again.
 func (d *Doc) Text() string { return d.engine.current().String() }
 
-// Adopt offers a string that may be the current text, as a writer has it at hand whose save was just added: if it is, Text
-// gives this very string, and does not copy the text.
-func (d *Doc) Adopt(text string) { d.engine.current().adopt(text, Ends{}) }
+// Body is the current text in pieces: nothing is copied but where they are.
+func (d *Doc) Body() *Body { return d.engine.current().body() }
 
 // Len is the length of the current text in bytes.
 func (d *Doc) Len() int { return d.engine.current().bytes }
 
-// Memory is about how many bytes of memory the document takes: for deciding which to keep.
+// Memory is about how many bytes of memory the document takes: for deciding which to keep. Text is counted once, with the
+// event that inserted it: the texts of versions are made of that.
 func (d *Doc) Memory() int {
-	n := 1024 + d.history + 2*d.engine.text.bytes
+	copied := min(d.engine.text.bytes, len(d.ids)*blockSize) // where edits are close to each other
+	n := 1024 + d.history + copied + d.engine.text.memory()
 	for i := range d.snapshots.kept {
-		n += d.snapshots.kept[i].text.bytes
+		n += d.snapshots.kept[i].text.memory()
 	}
 	for i := range d.snapshots.recent {
-		n += d.snapshots.recent[i].text.bytes
+		n += d.snapshots.recent[i].text.memory()
 	}
 	for i := range d.views {
-		n += d.views[i].text.bytes
+		n += d.views[i].text.memory()
 	}
 	if q := d.engine.seq; q != nil {
 		n += len(q.changes)*256 + len(q.leaves)*leafSize*64
@@ -145,14 +146,31 @@ func (d *Doc) Valid(id ID) bool {
 // At is the text of a version: of the given events and all their ancestors. The error is ErrUnknownVersion where one is
 // not here.
 func (d *Doc) At(version []ID) (string, error) {
+	r, err := d.at(version)
+	if err != nil {
+		return "", err
+	}
+	return r.String(), nil
+}
+
+// BodyAt is At for a text in pieces.
+func (d *Doc) BodyAt(version []ID) (*Body, error) {
+	r, err := d.at(version)
+	if err != nil {
+		return nil, err
+	}
+	return r.body(), nil
+}
+
+func (d *Doc) at(version []ID) (*rope, error) {
 	v, missing := d.find(version)
 	if missing != nil {
-		return "", fmt.Errorf("%w: no event %s", ErrUnknownVersion, missing)
+		return nil, fmt.Errorf("%w: no event %s", ErrUnknownVersion, missing)
 	}
 	if containsAll(v, d.engine.heads) {
-		return d.engine.version(len(v)).String(), nil
+		return d.engine.version(len(v)), nil
 	}
-	return d.view(v).String(), nil
+	return d.view(v), nil
 }
 
 // view finds or makes the text of a version that is not the current one.

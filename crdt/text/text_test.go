@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -226,29 +225,6 @@ func TestLargestEvent(t *testing.T) {
 	add(t, d, Event{Parents: v0, Hunks: []Hunk{{sp(1, 1, "Y")}}})
 	if want := "zY" + strings.Repeat("zy", MaxSplices-1); d.Text() != want {
 		t.Errorf("%d bytes, want %d", d.Len(), len(want))
-	}
-}
-
-// A string offered as the text is taken only if it is the text.
-func TestAdopt(t *testing.T) {
-	d := NewDoc(testNode)
-	base := prose(100 << 10)
-	v := save(t, d, nil, base)
-	saved := base[:50000] + "é" + base[50010:]
-	add(t, d, Event{Parents: v, Hunks: Diff(base, saved)})
-	d.Adopt(saved[:len(saved)-1] + "x")
-	d.Adopt(base)
-	if got := d.Text(); got != saved {
-		t.Fatal("another text was taken")
-	}
-	add(t, d, Event{Parents: d.Heads(), Hunks: Diff(saved, base)})
-	d.Adopt(base)
-	if got := d.Text(); unsafe.StringData(got) != unsafe.StringData(base) {
-		t.Error("the text was copied although it was at hand")
-	}
-	add(t, d, Event{Parents: d.Heads(), Hunks: Diff(base, saved)})
-	if d.Text() != saved || d.engine.text.runes != utf8.RuneCountInString(saved) {
-		t.Error("editing goes on wrong")
 	}
 }
 

@@ -32,20 +32,20 @@ func (ts *Table) Of(n crdt.Notice) (Change, bool) {
 // caller at a time.
 func (ts *Table) See(f *crdt.Folder, c Change) {
 	for _, node := range c.Nodes {
-		ts.see(node, c.By, c.At, func() string { return holds(f, node) })
+		ts.see(node, c.By, c.At, func() *crdt.Body { return holds(f, node) })
 	}
 }
 
 // holds is the text of a file, or what names its object.
-func holds(f *crdt.Folder, node crdt.NodeID) string {
-	c, err := f.Content(node)
+func holds(f *crdt.Folder, node crdt.NodeID) *crdt.Body {
+	c, err := f.Holding(node)
 	switch {
-	case err != nil:
-		return ""
+	case err != nil, c.Object == nil && c.Body == nil:
+		return crdt.NewBody("")
 	case c.Object != nil:
-		return string(c.Object.Hash[:])
+		return crdt.NewBody(c.Object.Hash.String())
 	}
-	return c.Text
+	return c.Body
 }
 
 // Notes lists what a person should know of as long as it lasts: files of a folder that

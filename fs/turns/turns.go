@@ -39,9 +39,9 @@ type Table struct {
 type turn struct {
 	by     crdt.Device
 	at     time.Time
-	text   *string // after it; nil where nobody has looked
-	lo, hi int     // the part of text that it put there
-	row    int     // so many changes in a row replaced what another device had put there
+	text   *crdt.Body // after it; nil where nobody has looked
+	lo, hi int        // the part of text that it put there
+	row    int        // so many changes in a row replaced what another device had put there
 	others []crdt.Device
 	told   bool // watchers are going to be told
 }
@@ -72,7 +72,7 @@ func (ts *Table) Knows(node crdt.NodeID) bool {
 
 // see takes up that a device changed a file; text gives what it holds now, which may take a
 // while. It is for one caller at a time.
-func (ts *Table) see(node crdt.NodeID, by crdt.Device, now time.Time, text func() string) {
+func (ts *Table) see(node crdt.NodeID, by crdt.Device, now time.Time, text func() *crdt.Body) {
 	if ts.first(node, by, now) {
 		return
 	}
@@ -81,17 +81,17 @@ func (ts *Table) see(node crdt.NodeID, by crdt.Device, now time.Time, text func(
 	defer ts.mu.Unlock()
 	t := ts.files[node]
 	if t.text == nil {
-		t.by, t.at, t.text = by, now, &s
+		t.by, t.at, t.text = by, now, s
 		return
 	}
-	old := *t.text
-	if s == old {
+	old := t.text
+	if s.Equal(old) {
 		return
 	}
 	from, oldTo, to := changedPart(old, s)
 	switch {
 	case by == t.by: // goes on
-		from, to = min(from, t.lo), min(max(to, t.hi+len(s)-len(old)), len(s))
+		from, to = min(from, t.lo), min(max(to, t.hi+s.Len()-old.Len()), s.Len())
 	case from < t.hi && oldTo > t.lo && from < oldTo:
 		t.row++
 		if !slices.Contains(t.others, by) {
@@ -103,7 +103,7 @@ func (ts *Table) see(node crdt.NodeID, by crdt.Device, now time.Time, text func(
 	default:
 		t.row, t.others = 0, nil
 	}
-	t.by, t.at, t.text, t.lo, t.hi = by, now, &s, from, to
+	t.by, t.at, t.text, t.lo, t.hi = by, now, s, from, to
 }
 
 // first takes up a change that answers none. Most files change once: nobody looks at what
@@ -121,15 +121,9 @@ func (ts *Table) first(node crdt.NodeID, by crdt.Device, now time.Time) bool {
 
 // changedPart is what is left of two texts without their common ends: from is where it
 // begins in both.
-func changedPart(a, b string) (from, toA, toB int) {
-	for from < min(len(a), len(b)) && a[from] == b[from] {
-		from++
-	}
-	toA, toB = len(a), len(b)
-	for toA > from && toB > from && a[toA-1] == b[toB-1] {
-		toA, toB = toA-1, toB-1
-	}
-	return from, toA, toB
+func changedPart(a, b *crdt.Body) (from, toA, toB int) {
+	e := a.Ends(b)
+	return e.Start, a.Len() - e.End, b.Len() - e.End
 }
 
 // Sweep forgets what is over, the texts above all, and tells whether something is left.

@@ -41,7 +41,7 @@ func TestTurns(t *testing.T) {
 			ts := New(func() time.Time { return now })
 			var delays []time.Duration
 			for i := range rounds {
-				ts.see(node, c.by(i), now, func() string { return c.text(i) })
+				ts.see(node, c.by(i), now, func() *crdt.Body { return crdt.NewBody(c.text(i)) })
 				d, _ := ts.Wait(node)
 				ts.Due(node)
 				delays = append(delays, d)
@@ -63,7 +63,7 @@ func TestTurns(t *testing.T) {
 			if got := ts.slowed(now); len(got) != 0 {
 				t.Errorf("is slowed for ever: %v", got)
 			}
-			ts.see(node, a, now, func() string { return "else" })
+			ts.see(node, a, now, func() *crdt.Body { return crdt.NewBody("else") })
 			if d, _ := ts.Wait(node); d != 0 {
 				t.Errorf("is slowed anew by one change: %v", d)
 			}
@@ -80,7 +80,7 @@ func TestTurnsTellOnce(t *testing.T) {
 	node, now := crdt.NodeID{1}, time.Unix(1e9, 0)
 	ts := New(func() time.Time { return now })
 	see := func(by byte, text string) {
-		ts.see(node, crdt.Device{by}, now, func() string { return text })
+		ts.see(node, crdt.Device{by}, now, func() *crdt.Body { return crdt.NewBody(text) })
 		now = now.Add(time.Second)
 	}
 	for i := range 2 * turnsBefore {
