@@ -212,7 +212,7 @@ func (fs *filesystem) awaitClose(n *inode, s *session) {
 		if s.fd >= 0 && syscall.Fstat(s.fd, &st) == nil {
 			s.size = st.Size
 		}
-		s.text = nil
+		s.track, s.text = nil, nil
 		if s.closed = time.Now(); open {
 			s.closed = time.Time{}
 		}

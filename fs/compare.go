@@ -29,8 +29,11 @@ func (s *session) body(like *crdt.Body) (b *crdt.Body, ok bool, err error) {
 	}
 	e, size := crdt.Ends{}, int(s.size)
 	if like.Len() > 0 && size > shortText {
-		if e, err = s.ends(like); err != nil {
-			return nil, false, err
+		var known bool
+		if e, known = s.track.ends(like, s.size); !known {
+			if e, err = s.ends(like); err != nil {
+				return nil, false, err
+			}
 		}
 	}
 	middle := make([]byte, size-e.Start-e.End)

@@ -248,7 +248,7 @@ func (fs *filesystem) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fu
 		s.size = max(s.size, int64(in.Offset+in.Length))
 	}
 	now := time.Now()
-	s.text = nil
+	s.track, s.text = nil, nil
 	s.dirty, s.wrote, s.mtime, s.last = true, true, now, now
 	fs.watch(n, s)
 	return fuse.OK

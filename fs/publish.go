@@ -138,6 +138,9 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.Holding, v crdt.Versio
 	if err := fs.show(in, crdt.Holding{Version: v, Body: c.Body, Object: c.Object}); err != nil {
 		fs.log.Error("show a save", "path", s.Path, "err", err)
 	}
+	if s.track = nil; in.sess == s {
+		s.track = tracked(in.text, true)
+	}
 	in.keepTime(v, s.mtime)
 	fs.hold(in, v)
 }
@@ -169,7 +172,17 @@ func (fs *filesystem) publishAppend(in *inode, s *session) error {
 		s.dirty = true
 		return fs.publish(in)
 	}
-	done, err := appendOnce(fs.folder, &origin{at: time.Now()}, in.node, s.Mark, b)
+	// Only this session has its mark. To look for what is not there may read a large text that
+	// lies beside it.
+	before := 0
+	if s.marked {
+		var err error
+		if before, err = appendedBytes(fs.folder, s.Mark); err != nil {
+			return err
+		}
+	}
+	s.marked = true
+	done, err := appendRest(fs.folder, &origin{at: time.Now()}, in.node, s.Mark, b, before)
 	if err != nil {
 		return err
 	}
@@ -192,27 +205,33 @@ func (fs *filesystem) publishAppend(in *inode, s *session) error {
 // appendOnce appends bytes of a session, unless a process that died since has
 // done so: how much was appended is stored with the operation itself. The mount
 // shows it as it does what comes from elsewhere, since it may have been merged.
-func appendOnce(f *crdt.Folder, by any, node crdt.NodeID, mark uint64, b []byte) (v crdt.Version, err error) {
-	name := fmt.Sprintf("append/%x", mark)
-	done, err := appendedBytes(f, name)
+func appendOnce(f *crdt.Folder, by any, node crdt.NodeID, mark uint64, b []byte) (crdt.Version, error) {
+	done, err := appendedBytes(f, mark)
 	if err != nil {
 		return nil, err
 	}
+	return appendRest(f, by, node, mark, b, done)
+}
+
+// appendRest appends all but the bytes that are in the folder already.
+func appendRest(f *crdt.Folder, by any, node crdt.NodeID, mark uint64, b []byte, done int) (v crdt.Version, err error) {
 	if done >= len(b) {
 		info, err := f.Get(node)
 		return info.Version, err
 	}
 	err = f.UpdateAs(by, func(tx *crdt.Tx) error {
 		if v, err = tx.Append(node, b[done:]); err == nil {
-			tx.SetLocal(name, binary.AppendUvarint(nil, uint64(len(b))))
+			tx.SetLocal(appendName(mark), binary.AppendUvarint(nil, uint64(len(b))))
 		}
 		return err
 	})
 	return v, err
 }
 
-func appendedBytes(f *crdt.Folder, name string) (int, error) {
-	b, err := f.Local(name)
+func appendName(mark uint64) string { return fmt.Sprintf("append/%x", mark) }
+
+func appendedBytes(f *crdt.Folder, mark uint64) (int, error) {
+	b, err := f.Local(appendName(mark))
 	if err != nil || len(b) == 0 {
 		return 0, err
 	}

@@ -21,10 +21,12 @@ type session struct {
 	stored   *crdt.Object  // the bytes are an object already; a write makes a copy first
 	readOnly int           // with stored: the same bytes, opened for reading
 	made     crdt.Version  // what was published of it last
+	marked   bool          // something may be stored under its Mark
 	storing  chan struct{} // closed when the bytes, which are being stored, may change again
 	size     int64         // of the view
 	covered  int64         // so many bytes, from the first on, were written since it began
 	mtime    time.Time
+	track    *track     // what the bytes have in common with the text they began with
 	text     *crdt.Body // what body made of the bytes last; nil once they have changed
 
 	dirty  bool      // something is not published
@@ -72,7 +74,9 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 			}
 		}
 		if h == truncate {
-			return s, fs.cut(s, 0)
+			err := fs.cut(s, 0)
+			s.track = tracked(in.text, false)
+			return s, err
 		}
 		return s, nil
 	}
@@ -121,6 +125,9 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 		fs.journal.drop(s.ID)
 		os.Remove(fs.journal.path(s.ID))
 		return nil, err
+	}
+	if h != appended {
+		s.track = tracked(in.text, h == whole)
 	}
 	in.sess = s
 	return s, nil
@@ -223,7 +230,7 @@ func (fs *filesystem) spell(in *inode, s *session) error {
 	if err := in.copyTo(s.fd); err != nil {
 		return err
 	}
-	s.text = nil
+	s.track, s.text = tracked(in.text, true), nil
 	s.Appended, s.Base, s.size = false, in.version, int64(in.text.Len())
 	return fs.journal.put(s.record)
 }
@@ -268,7 +275,8 @@ func (fs *filesystem) cut(s *session, size int64) error {
 		}
 	}
 	now := time.Now()
-	s.size, s.text, s.dirty, s.mtime, s.last = size, nil, true, now, now
+	s.track, s.text = nil, nil
+	s.size, s.dirty, s.mtime, s.last = size, true, now, now
 	if size > 0 {
 		s.wrote = true
 	}
@@ -297,6 +305,9 @@ func (s *session) write(data [][]byte, off int64) (uint32, error) {
 	s.text = nil
 	for _, b := range data {
 		n, err := s.writeAt(b, at+done)
+		if s.track != nil && !s.track.wrote(b[:n], at+done) {
+			s.track = nil
+		}
 		done += int64(n)
 		if err != nil {
 			if done == 0 {
