@@ -25,7 +25,7 @@ func TestEntryOfTextIsDamaged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, b := f.key('e', be64(f.order)), f.home.db.Batch()
+		key, b := f.key('e', be64(f.Last())), f.home.db.Batch()
 		v, _, err := f.home.db.Get(key)
 		if err != nil {
 			t.Fatal(err)

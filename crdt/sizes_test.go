@@ -40,7 +40,10 @@ func TestSizesOfOtherRules(t *testing.T) {
 	sizes := func() (out []int64) {
 		t.Helper()
 		must(f.seal())
-		must(f.load())
+		f.mu.Lock()
+		err := f.load()
+		f.mu.Unlock()
+		must(err)
 		for _, n := range []NodeID{merged, plain} {
 			i, err := f.Get(n)
 			must(err)
