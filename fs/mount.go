@@ -52,8 +52,9 @@ var (
 type Server struct {
 	fs     *filesystem
 	raw    *fuse.Server
-	point  string
-	dev    string // what is mounted, in the kernel's table
+	point  string                 // where it was mounted, without symlinks
+	last   atomic.Pointer[string] // where it was found last
+	dev    string                 // what is mounted, in the kernel's table
 	served chan struct{}
 	end    sync.Once
 }
@@ -140,6 +141,7 @@ func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, erro
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", point, err)
 	}
+	point = withoutLinks(point)
 	fs, err := newFilesystem(f, h, o)
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", point, err)
@@ -151,6 +153,7 @@ func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, erro
 	}
 	closeOnExec()
 	s := &Server{fs: fs, raw: raw, point: point, served: make(chan struct{})}
+	s.last.Store(&point)
 	fs.server = raw
 	fs.local.Init(raw)
 	fs.cancel = f.Subscribe(fs.notice)
@@ -163,7 +166,7 @@ func Mount(f *crdt.Folder, h *crdt.Home, point string, o Options) (*Server, erro
 		raw.Unmount()
 		return nil, mountError(point, err)
 	}
-	s.dev = deviceAt(point)
+	s.dev, _ = mountinfo.DeviceAt(point)
 	if err := readAhead(s.dev); err != nil {
 		fs.log.Debug("read-ahead of the mount", "err", err)
 	}
@@ -306,16 +309,23 @@ func closeOnExec() {
 // String names the filesystem in logs.
 func (fs *filesystem) String() string { return "sheaf" }
 
-// Point is where the folder is mounted, absolute.
-// It follows renames of the directories above it.
+// Point is where the folder is mounted, absolute and without symlinks, or was when that was
+// last known. It follows renames of the directories above it, and asks the kernel's table alone:
+// a filesystem on the way may hang.
 func (s *Server) Point() string {
-	if deviceAt(s.point) == s.dev {
-		return s.point
+	last := *s.last.Load()
+	select {
+	case <-s.served: // another mount may have been given the number
+		return last
+	default:
 	}
-	if point, ok := mountinfo.PointOf(s.dev); ok {
-		return point
+	if dev, ok := mountinfo.DeviceAt(last); !ok || dev != s.dev {
+		if point, ok := mountinfo.PointOf(s.dev); ok {
+			s.last.Store(&point)
+			return point
+		}
 	}
-	return s.point
+	return last
 }
 
 // Device names what is mounted, as mountinfo.DeviceAt does; "" where that is not known.
@@ -377,20 +387,18 @@ func (s *Server) Unmount(ctx context.Context) error {
 		case <-s.served:
 			return nil
 		case <-ctx.Done():
-			return &crdt.Error{Op: "unmount", Path: s.point, Kind: ErrBusy, Err: err, Hint: "close the programs that use it: fuser -vm " + s.point}
+			return &crdt.Error{Op: "unmount", Path: s.Point(), Kind: ErrBusy, Err: err, Hint: "close the programs that use it: fuser -vm " + s.Point()}
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// deviceAt names what is mounted on point, "" where that is nothing.
-func deviceAt(point string) string {
-	above, err := filepath.EvalSymlinks(filepath.Dir(point)) // there are none in the kernel's table
-	if err != nil {
-		return ""
+// withoutLinks resolves the symlinks in point, as the kernel's table names it.
+func withoutLinks(point string) string {
+	if real, err := filepath.EvalSymlinks(point); err == nil {
+		return real
 	}
-	dev, _ := mountinfo.DeviceAt(filepath.Join(above, filepath.Base(point)))
-	return dev
+	return point
 }
 
 func (s *Server) unmount() error {

@@ -302,7 +302,7 @@ func (d *daemon) watch(m *mounted) {
 	if ours {
 		return
 	}
-	d.log.Warn("ended", "path", m.record.Point, "why", m.ended())
+	d.log.Warn("ended", "path", m.point(), "why", m.ended())
 	if m.guard != nil {
 		m.guard.Close()
 	}
@@ -313,7 +313,7 @@ func (d *daemon) watch(m *mounted) {
 		err = d.setRecord(m.folder, ended)
 	}
 	if err != nil {
-		d.log.Error("ended", "path", m.record.Point, "err", err)
+		d.log.Error("ended", "path", m.point(), "err", err)
 	}
 }
 
@@ -322,7 +322,7 @@ func (m *mounted) ended() *control.Error {
 	if p, ok := m.view.(plainView); ok {
 		return explain(p.Dir.Wait())
 	}
-	return control.Errorf(control.Failure, "%s was unmounted by another program", m.record.Point).WithHint("sheaf up")
+	return control.Errorf(control.Failure, "%s was unmounted by another program", m.point()).WithHint("sheaf up")
 }
 
 // unmount publishes what is written and unmounts; a mount that programs still use after a
@@ -375,7 +375,7 @@ func (d *daemon) unmountAll() {
 	defer d.ops.Unlock()
 	for _, m := range d.allMounted() {
 		if _, err := d.unmount(m); err != nil {
-			d.log.Error("unmount", "path", m.record.Point, "err", err)
+			d.log.Error("unmount", "path", m.point(), "err", err)
 		}
 	}
 }
