@@ -162,6 +162,8 @@ func (fs *filesystem) reattr(in *inode) {
 			in.mtime = fs.timeOf(in, info.Version, info.Mtime)
 		}
 	}
+	fs.ownTimes(in)
+	in.touch = time.Now()
 	in.mu.Unlock()
 	fs.server.InodeNotify(in.id, -1, 0)
 }

@@ -3,6 +3,7 @@ package fs
 import (
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,4 +141,42 @@ func timeOfStat(t *testing.T, s string) time.Time {
 		t.Fatalf("%q: %v", s, err)
 	}
 	return time.Unix(sec, nsec)
+}
+
+// TestTimesOfARemoteMode: a mode from elsewhere moves the time of the last change, and the one
+// of access with it, which nobody's reading moves here, but not that of the content.
+func TestTimesOfARemoteMode(t *testing.T) {
+	here, far := pair(t)
+	here.write("f", poem)
+	here.flush()
+	exchange(t, here, far)
+	here.arrives(far, prepend("far\n"))
+	eventually(t, "the text is here", func() bool { return here.read("f") == "far\n"+poem })
+	info, err := far.f.Resolve("f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := func() (st syscall.Stat_t) {
+		t.Helper()
+		if err := syscall.Stat(here.path("f"), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	was := stat()
+	if err := far.f.Update(func(tx *crdt.Tx) error { return tx.SetMode(info.Node, 0o750) }); err != nil {
+		t.Fatal(err)
+	}
+	far.send(here)
+	eventually(t, "the mode is here, and its time", func() bool {
+		st := stat()
+		return st.Mode&0o777 == 0o750 && st.Ctim.Nano() > was.Ctim.Nano()
+	})
+	now := stat()
+	if now.Mtim != was.Mtim {
+		t.Errorf("the content's time was %v, is %v", was.Mtim, now.Mtim)
+	}
+	if now.Atim != now.Ctim {
+		t.Errorf("changed at %v, accessed at %v", now.Ctim, now.Atim)
+	}
 }
