@@ -93,6 +93,20 @@ func (tx *Tx) Move(node, dir NodeID, name string) error {
 	return tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: node, Parent: dir, Name: name}})
 }
 
+// MoveBeside is Move to a name that was free when whoever moves looked. What has got it
+// meanwhile is shown beside it, as if the two had been done on devices apart; where it is
+// the node itself, nothing is left to do.
+func (tx *Tx) MoveBeside(node, dir NodeID, name string) error {
+	err := tx.Move(node, dir, name)
+	if !errors.Is(err, ErrExists) {
+		return err
+	}
+	if e, ok := tx.f.tree.Entry(dir, name); ok && e.Node == node {
+		return nil
+	}
+	return tx.add(op{Tree: &tree.Op{Do: tree.OpPlace, Node: node, Parent: dir, Name: name}})
+}
+
 // Remove takes a node out of the tree; its history stays. A directory must be
 // empty. The directory it was in stays, also one that others removed and that
 // lived only through this node: who removes what is in a directory, name by name,

@@ -82,7 +82,7 @@ func (fs *filesystem) recover(r record) error {
 	case removeRecord:
 		return gone(fs.folder.Update(func(tx *crdt.Tx) error { return tx.Remove(r.Node) }))
 	case moveRecord:
-		return gone(fs.folder.Update(func(tx *crdt.Tx) error { return tx.Move(r.Node, r.Parent, r.Name) }))
+		return gone(fs.folder.Update(func(tx *crdt.Tx) error { return tx.MoveBeside(r.Node, r.Parent, r.Name) }))
 	}
 	if err := fs.journal.toFile(r.ID); err != nil {
 		return err

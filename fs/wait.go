@@ -177,7 +177,7 @@ func (fs *filesystem) settle(list []*waiting) error {
 		}
 		for _, w := range list {
 			if w.to != nil {
-				if err := tx.Move(w.node, w.to.node, w.as); err != nil && status(err) != fuse.ENOENT {
+				if err := tx.MoveBeside(w.node, w.to.node, w.as); err != nil && status(err) != fuse.ENOENT {
 					return err
 				}
 			}
@@ -202,6 +202,11 @@ func (fs *filesystem) settle(list []*waiting) error {
 			fs.hide(w.in)
 		}
 		w.in.mu.Unlock()
+		if w.to != nil {
+			if info, err := fs.folder.Lookup(w.to.node, w.as); err != nil || info.Node != w.node {
+				fs.staleName(w.to, 0, w.as) // another device's has the name
+			}
+		}
 		if w.to == nil {
 			fs.unbindGone(w.in)
 		}

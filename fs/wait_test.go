@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -61,6 +62,81 @@ func TestRenameGoesFirst(t *testing.T) {
 	if d.node("e") != was {
 		t.Error("the file that was made anew is another one")
 	}
+}
+
+// TestRenamedToATakenName: while a rename waits another device may give the name away: to
+// the same file, or to another. Neither keeps the rename from the folder, also not after a
+// crash.
+func TestRenamedToATakenName(t *testing.T) {
+	t.Parallel()
+	for name, there := range map[string]func(*crdt.Tx, crdt.NodeID) error{
+		"to the same file": func(tx *crdt.Tx, n crdt.NodeID) error { return tx.Move(n, crdt.Root, "to") },
+		"to another": func(tx *crdt.Tx, _ crdt.NodeID) error {
+			_, _, err := tx.Create(crdt.Root, "to", 0o644, crdt.NewContent{Text: "another\n"})
+			return err
+		},
+	} {
+		for how, settle := range map[string]func(d *device){
+			"publishes": func(d *device) { d.flush() },
+			"recovers": func(d *device) {
+				j := d.s.fs.journal
+				d.s.fs.mu.Lock()
+				for _, r := range j.records() {
+					if r.Kind != moveRecord {
+						continue
+					}
+					if err := d.s.fs.recover(r); err != nil {
+						d.t.Error(err)
+					}
+				}
+				d.s.fs.mu.Unlock()
+			},
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				here, far := pair(t)
+				here.write("from", poem)
+				here.flush()
+				exchange(t, here, far)
+				here.patient()
+				here.run("mv from to")
+				node := far.node("from")
+				if err := far.f.Update(func(tx *crdt.Tx) error { return there(tx, node) }); err != nil {
+					t.Fatal(err)
+				}
+				far.send(here)
+				settle(here)
+				here.flush()
+				exchange(t, here, far)
+				equal(t, "the old name", here.text("from"), "-")
+				names, want := here.run("ls"), "to\n"
+				if name == "to another" {
+					want = "to\n" + far.beside(t, "to") + "\n"
+				}
+				equal(t, "all names", names, want)
+				i, err := here.f.Get(node)
+				if err != nil {
+					t.Fatal(err)
+				}
+				equal(t, "the file that was renamed", here.read(i.Name), poem)
+			})
+		}
+	}
+}
+
+// beside is the name of what is shown beside name.
+func (d *device) beside(t *testing.T, name string) string {
+	t.Helper()
+	list, err := d.f.ReadDir(crdt.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list {
+		if strings.HasPrefix(i.Name, name+" (") {
+			return i.Name
+		}
+	}
+	t.Errorf("nothing is beside %s: %+v", name, list)
+	return ""
 }
 
 // node is the node at a path of the folder.
