@@ -145,19 +145,8 @@ func (a *account) serve(b *testing.B, role string, args ...string) place {
 	b.Helper()
 	point := a.give(b, rig.Scratch(b, role))
 	cmd := a.role(role, append([]string{point}, args...)...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { in.Close(); _ = cmd.Wait(); rig.Detach(point) })
-	if _, err := io.ReadFull(out, make([]byte, len("ready"))); err != nil {
+	b.Cleanup(func() { rig.Detach(point) })
+	if _, err := io.ReadFull(rig.StartTalk(b, cmd).Out, make([]byte, len("ready"))); err != nil {
 		b.Fatal(err)
 	}
 	return place{account: a, name: role, dir: point, pid: cmd.Process.Pid}

@@ -4,14 +4,11 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
@@ -19,34 +16,15 @@ import (
 // looker lists directories of a device's folder from a process of its own, since one
 // that looks into a mount that hangs cannot be ended.
 type looker struct {
-	mu  sync.Mutex
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *os.File
-	buf *bufio.Reader
+	mu   sync.Mutex
+	talk *rig.Talk
 }
 
 func newLooker(t *testing.T, d *rig.Device) *looker {
 	t.Helper()
 	cmd := rig.StartRole("look")
 	cmd.Dir = d.Point
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return &looker{cmd: cmd, in: in, out: out.(*os.File), buf: bufio.NewReader(out)}
+	return &looker{talk: rig.StartTalk(t, cmd)}
 }
 
 // files gives the files of a directory with their content, those aside whose names begin with
@@ -55,18 +33,12 @@ func newLooker(t *testing.T, d *rig.Device) *looker {
 func (l *looker) files(dir string) (map[string]string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.out.SetReadDeadline(time.Now().Add(rig.Deadline())); err != nil {
-		return nil, err
-	}
-	if _, err := fmt.Fprintln(l.in, dir); err != nil {
-		return nil, err
-	}
-	line, err := l.buf.ReadBytes('\n')
+	line, err := l.talk.Ask(dir)
 	if err != nil {
 		return nil, fmt.Errorf("look into %s: %w", dir, err)
 	}
 	var got map[string][]byte
-	err = json.Unmarshal(line, &got)
+	err = json.Unmarshal([]byte(line), &got)
 	files := map[string]string{}
 	for name, b := range got {
 		files[name] = string(b)

@@ -2,7 +2,7 @@ package integration
 
 import (
 	"archive/zip"
-	"bufio"
+	"context"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
@@ -71,36 +72,20 @@ func TestOffice(t *testing.T) {
 	need(t, "soffice")
 	a, b := rig.Pair(t, nil)
 	onA, onB := newLooker(t, a), newLooker(t, b)
-	cmd := a.Command(t.Context(), python, "-u", "-c", office, rig.Scratch(t, "office"))
+	cmd := a.Command(context.WithoutCancel(t.Context()), python, "-u", "-c", office, rig.Scratch(t, "office"))
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-	said := bufio.NewReader(out)
+	program := rig.StartTalk(t, cmd)
+	program.Patience = 2 * time.Minute // it starts slowly
 	do := func(command ...string) (answer string) {
 		t.Helper()
-		if _, err := io.WriteString(in, strings.Join(command, "\t")+"\n"); err != nil {
-			t.Fatal(err)
+		line, err := program.Ask(strings.Join(command, "\t"))
+		for ; err == nil && line != "done"; line, err = program.Hear() {
+			answer += line + "\n"
 		}
-		for {
-			line, err := said.ReadString('\n')
-			if err != nil {
-				t.Fatalf("office: %v: %s", command, err)
-			}
-			if line == "done\n" {
-				return answer
-			}
-			answer += line
+		if err != nil {
+			t.Fatalf("office: %v: %s", command, err)
 		}
+		return answer
 	}
 
 	lines := []string{"the first line", "the second line", "the third line", "the last line"}

@@ -1,9 +1,7 @@
 package integration
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,34 +13,16 @@ import (
 type disk struct {
 	t   *testing.T
 	dir string
-	in  io.WriteCloser
-	out *bufio.Scanner
+	fs  *rig.Talk
 }
 
 func newDisk(t *testing.T, capacity int64) *disk {
 	t.Helper()
 	d := &disk{t: t, dir: rig.Scratch(t, "disk")}
-	cmd := rig.StartRole("lossyfs", d.dir, fmt.Sprint(capacity))
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	d.in, d.out = in, bufio.NewScanner(out)
-	t.Cleanup(func() {
-		in.Close()
-		rig.Detach(d.dir)
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	if !d.out.Scan() {
-		t.Fatal("lossyfs does not mount")
+	d.fs = rig.StartTalk(t, rig.StartRole("lossyfs", d.dir, fmt.Sprint(capacity)))
+	t.Cleanup(func() { rig.Detach(d.dir) })
+	if _, err := d.fs.Hear(); err != nil {
+		t.Fatal("lossyfs does not mount: ", err)
 	}
 	return d
 }
@@ -50,9 +30,8 @@ func newDisk(t *testing.T, capacity int64) *disk {
 // do sends a command to the disk: "lose SEED", "lie".
 func (d *disk) do(format string, a ...any) {
 	d.t.Helper()
-	fmt.Fprintf(d.in, format+"\n", a...)
-	if !d.out.Scan() {
-		d.t.Fatal("lossyfs ended")
+	if _, err := d.fs.Ask(fmt.Sprintf(format, a...)); err != nil {
+		d.t.Fatal("lossyfs: ", err)
 	}
 }
 

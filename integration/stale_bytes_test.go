@@ -2,7 +2,6 @@ package integration
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -28,9 +27,8 @@ func TestStaleBytes(t *testing.T) {
 	onA, onB := newLooker(t, a), newLooker(t, b)
 	kinds := slices.Sorted(maps.Keys(staleBytes))
 	type open struct {
-		dir string
-		in  io.WriteCloser
-		end func() error
+		dir     string
+		program *rig.Talk
 	}
 	var all []open
 	for i, kind := range kinds {
@@ -45,22 +43,11 @@ for line in sys.stdin:
     `+staleBytes[kind]+`
 `, dir+"/pic.png")
 		cmd.Dir = a.Point
-		in, err := cmd.StdinPipe()
-		if err != nil {
+		program := rig.StartTalk(t, cmd)
+		if _, err := program.Hear(); err != nil {
 			t.Fatal(err)
 		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = cmd.Process.Kill() })
-		if _, err := out.Read(make([]byte, 8)); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, open{dir, in, cmd.Wait})
+		all = append(all, open{dir, program})
 	}
 	for _, o := range all {
 		b.Shell(`printf 'PNG\0of B' > "$1/pic.png"`, o.dir)
@@ -68,9 +55,9 @@ for line in sys.stdin:
 	}
 	nextSecond(t) // nobody's reading is of the moment before the save
 	for i, o := range all {
-		fmt.Fprintln(o.in)
-		o.in.Close()
-		if err := o.end(); err != nil {
+		fmt.Fprintln(o.program.In)
+		o.program.In.Close()
+		if err := o.program.Cmd.Wait(); err != nil {
 			t.Fatal(err)
 		}
 		for _, l := range []*looker{onA, onB} {

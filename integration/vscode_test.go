@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,15 +10,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/integration/rig"
 )
 
 // vscode is a VS Code with a folder open, in a browser.
 type vscode struct {
-	t    *testing.T
-	in   io.Writer
-	said *bufio.Reader
+	t       *testing.T
+	browser *rig.Talk
 }
 
 // startVSCode starts the server of VS Code that is installed in a directory of node's
@@ -34,33 +33,20 @@ func startVSCode(t *testing.T, dir string, d *rig.Device, settings map[string]an
 	if err := os.WriteFile(filepath.Join(user, "settings.json"), []byte(asJSON(t, settings)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run := func(argv ...string) (io.Writer, *bufio.Reader) {
-		cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	run := func(argv ...string) *rig.Talk {
+		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Env = append(os.Environ(), "HOME="+data, "XDG_CONFIG_HOME="+data, "NODE_PATH="+filepath.Join(dir, "node_modules"))
 		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			in.Close()
-			_ = cmd.Process.Signal(os.Interrupt)
-			_ = cmd.Wait()
-		})
-		return in, bufio.NewReader(out)
+		k := rig.StartTalk(t, cmd)
+		k.Patience = 2 * time.Minute // the driver has limits of its own
+		t.Cleanup(func() { _ = cmd.Process.Signal(os.Interrupt) })
+		return k
 	}
-	_, said := run("node", filepath.Join(dir, "node_modules/code-server/out/node/entry.js"), "--auth", "none", "--bind-addr", "127.0.0.1:0",
+	server := run("node", filepath.Join(dir, "node_modules/code-server/out/node/entry.js"), "--auth", "none", "--bind-addr", "127.0.0.1:0",
 		"--user-data-dir", data, "--extensions-dir", filepath.Join(data, "ext"), "--disable-telemetry", "--disable-update-check", "--disable-workspace-trust")
 	url := ""
 	for url == "" {
-		line, err := said.ReadString('\n')
+		line, err := server.Hear()
 		if err != nil {
 			t.Fatalf("VS Code's server: %v", err)
 		}
@@ -68,13 +54,13 @@ func startVSCode(t *testing.T, dir string, d *rig.Device, settings map[string]an
 			url = regexp.MustCompile(`http://[0-9.:]+`).FindString(line)
 		}
 	}
-	go func() { _, _ = io.Copy(io.Discard, said) }() // until it ends
+	go func() { _, _ = io.Copy(io.Discard, server.Out) }() // until it ends
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := &vscode{t: t}
-	v.in, v.said = run("node", "testdata/vscode.cjs", chromium, url+"/?folder="+d.Point)
+	v.browser = run("node", "testdata/vscode.cjs", chromium, url+"/?folder="+d.Point)
 	v.does("begin")
 	return v
 }
@@ -82,15 +68,12 @@ func startVSCode(t *testing.T, dir string, d *rig.Device, settings map[string]an
 // does has the person at it do something, and gives what it then says.
 func (v *vscode) does(what ...string) string {
 	v.t.Helper()
-	if _, err := fmt.Fprintln(v.in, asJSON(v.t, what)); err != nil {
-		v.t.Fatal(err)
-	}
-	line, err := v.said.ReadBytes('\n')
+	line, err := v.browser.Ask(asJSON(v.t, what))
 	if err != nil {
 		v.t.Fatalf("%q: %v", what, err)
 	}
 	var answer [2]string
-	if err := json.Unmarshal(line, &answer); err != nil || answer[0] != "ok" {
+	if err := json.Unmarshal([]byte(line), &answer); err != nil || answer[0] != "ok" {
 		v.t.Fatalf("%q: %s", what, line)
 	}
 	return answer[1]
