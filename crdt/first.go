@@ -287,9 +287,9 @@ func (f *Folder) confirm(v *first) {
 	case err != nil:
 		f.home.log.Error("a checkpoint could not be held against the entries", "folder", f.grant.Name, "maker", v.maker, "err", err)
 	case differs != "" && f.forkedSince(v):
-		f.accuse(v, "the checkpoint that "+f.deviceName(v.maker)+" ("+v.maker.Short()+") sent could not be confirmed, and is discarded: a feed is forked, and there may be others of its entries here")
+		f.accuse(v, "the checkpoint that "+f.nameWithID(v.maker)+" sent could not be confirmed, and is discarded: a feed is forked, and there may be others of its entries here")
 	case differs != "":
-		f.accuse(v, "the checkpoint that "+f.deviceName(v.maker)+" ("+v.maker.Short()+") sent was false, and is discarded: "+differs)
+		f.accuse(v, "the checkpoint that "+f.nameWithID(v.maker)+" sent was false, and is discarded: "+differs)
 	default:
 		f.home.log.Info("the checkpoint is confirmed", "folder", f.grant.Name, "maker", v.maker, "after", took)
 	}
@@ -359,7 +359,7 @@ func (f *Folder) giveUp(v *first) {
 		return
 	}
 	f.noFirst = true
-	f.accuse(v, "the checkpoint that "+f.deviceName(v.maker)+" ("+v.maker.Short()+") sent could not be confirmed: none of the entries that it names came for "+stalled.String())
+	f.accuse(v, "the checkpoint that "+f.nameWithID(v.maker)+" sent could not be confirmed: none of the entries that it names came for "+stalled.String())
 	f.endFirst()
 }
 

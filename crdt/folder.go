@@ -223,11 +223,14 @@ func (f *Folder) deviceName(d Device) string {
 	name := f.nameInPaths(d)
 	for o, m := range f.members {
 		if o != d && m.name == name {
-			return name + " (" + d.Short() + ")"
+			return f.nameWithID(d)
 		}
 	}
 	return name
 }
+
+// nameWithID names a device for who may have to look into it. It runs under mu.
+func (f *Folder) nameWithID(d Device) string { return f.nameInPaths(d) + " (" + d.Short() + ")" }
 
 // close seals what is pending and stops the notices.
 func (f *Folder) close() error {

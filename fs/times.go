@@ -85,7 +85,7 @@ func (fs *filesystem) keepTimes(in *inode) {
 	}
 	ctime := fs.ctime(in, mtime)
 	var t times
-	if mtime != info.Mtime || ctime != info.Mtime {
+	if !mtime.Equal(info.Mtime) || !ctime.Equal(info.Mtime) {
 		t = times{fs.says(info), mtime.UnixNano(), ctime.UnixNano()}
 	}
 	fs.times.set(fs, in.node, t)
