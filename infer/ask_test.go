@@ -172,6 +172,22 @@ func TestAutosave(t *testing.T) {
 	}
 }
 
+// TestBusyBelowAFence: the heading of an answer may come behind a fence that the question left
+// open. Who writes in the file before the first word does not end the answer by it.
+func TestBusyBelowAFence(t *testing.T) {
+	d := one(t)
+	h := d.holds("B")
+	d.save("q.ask", nil, "```\nQ\n")
+	d.untilText("q.ask", "## Model")
+	d.edit("q.ask", func(s string) string { return s + "The next question" })
+	d.quietly(1)
+	h.rest()
+	d.untilState("q.ask", Done)
+	if s := d.text("q.ask"); s != "```\nQ\n```\n\n## Model (scripted on anna)\n\nB\n\n## You\nThe next question" {
+		t.Errorf("%q", s)
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	d := one(t)
 	d.says("ok")

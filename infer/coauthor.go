@@ -192,6 +192,18 @@ type mine struct {
 	below bool // a person wrote in the turn behind
 }
 
+// answerIn is the model's turn that text, at an offset, is in or begins; -1 for none. What
+// begins an answer may first close a fence, which is the question's.
+func answerIn(conv *conversation.File, at int, text string) int {
+	first := at + len(text) - len(strings.TrimLeft(text, " \t\r\n"))
+	if t := conv.At(first); t >= 0 && conv.Turns[t].Role == conversation.Model {
+		return t
+	}
+	return slices.IndexFunc(conv.Turns, func(t conversation.Turn) bool {
+		return t.Role == conversation.Model && at <= t.Start && t.Start < at+len(text)
+	})
+}
+
 // look finds out what others made of the answer.
 func (a *coauthor) look() (c crdt.Content, conv *conversation.File, m mine, err error) {
 	c, spans, err := a.f.Blame(a.node)
@@ -222,9 +234,8 @@ func (a *coauthor) look() (c crdt.Content, conv *conversation.File, m mine, err 
 		i, ok := events[s.Event]
 		text := c.Text[at : at+s.Bytes]
 		if ok {
-			first := at + len(text) - len(strings.TrimLeft(text, " \t\r\n"))
-			if t := conv.At(first); t >= 0 && conv.Turns[t].Role == conversation.Model && m.turn < 0 {
-				m.turn = t
+			if m.turn < 0 {
+				m.turn = answerIn(conv, at, text)
 			}
 			if i < seen && a.written[i].words > 0 {
 				left += count(text)
