@@ -191,8 +191,16 @@ func TestBusyBelowAFence(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	d := one(t)
 	d.says("ok")
-	for i := range 100 {
-		d.save(fmt.Sprintf("%03d.ask", i), nil, "Q\n")
+	err := d.f.Update(func(tx *crdt.Tx) error { // at once, on any machine
+		for i := range 100 {
+			if _, _, err := tx.Create(crdt.Root, fmt.Sprintf("%03d.ask", i), 0o644, crdt.NewContent{Text: "Q\n"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	d.until("waiting", func() bool {
 		for i := range 100 {
