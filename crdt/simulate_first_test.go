@@ -49,7 +49,9 @@ func (w *world) arrive(a, n *actor) {
 		}
 	}
 	if how == 3 {
-		m, lies = w.lie(m.by)
+		if l := w.lie(m.by); l != nil {
+			m, lies = &l.made, l.told
+		}
 	}
 	c, err := n.f.ParseCheckpoint(m.header, m.by.home.Device())
 	if err == nil {
@@ -78,11 +80,17 @@ func (w *world) arrive(a, n *actor) {
 	}
 }
 
-// lie is a checkpoint of a that is false, unless there is nothing to lie about.
-func (w *world) lie(a *actor) (*made, bool) {
-	var lie *crdt.Lie
+// lie is a checkpoint of which told says whether it is false: there may be nothing to lie about.
+type lie struct {
+	made
+	told bool
+}
+
+// lie makes a false checkpoint of what a has, or returns nil if a feed is forked.
+func (w *world) lie(a *actor) *lie {
+	var said *crdt.Lie
 	header, body := crdt.FalseCheckpoint(w, a.f, func(l *crdt.Lie) {
-		lie = l
+		said = l
 		for _, i := range w.list(a, crdt.File) {
 			if i.Object == nil && !i.Alt && len(i.Version) > 0 {
 				l.Text(a.f.Path(i.Node), fmt.Sprintf("what nobody ever wrote to %v\n", i.Node))
@@ -91,10 +99,10 @@ func (w *world) lie(a *actor) (*made, bool) {
 		}
 	})
 	if header == nil {
-		w.Fatal("nothing is said at all")
+		return nil
 	}
 	w.synced(a)
-	return &made{a, header, body}, lie.Told
+	return &lie{made{a, header, body}, said.Told}
 }
 
 // confirmed waits for a first view that can be confirmed, and holds what is told of it.
