@@ -82,7 +82,7 @@ func (w *world) do(act action) {
 		w.backUp(a)
 		w.say(a, "is backed up")
 	case "restore home":
-		if a.backup != nil && a != b {
+		if a.backup != nil && a != b && !b.f.Unconfirmed() { // one that was only shown a checkpoint wants no other objects yet
 			w.say(a, "is an older copy again, %s has the rest", b.name())
 			w.restore(a, b)
 		}
@@ -461,6 +461,19 @@ func newHostile(w *world, by *actor) *hostile {
 		w.Fatal(err)
 	}
 	return h
+}
+
+// forked reports whether it made two entries of one number.
+func (h *hostile) forked() bool {
+	seen := map[feed.Head]bool{}
+	for _, head := range h.heads {
+		head.Hash = feed.Hash{}
+		if seen[head] {
+			return true
+		}
+		seen[head] = true
+	}
+	return false
 }
 
 // act gives one device an entry of poison, which often is one of two of its number.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -73,6 +74,24 @@ func TestShownIsAFunctionOfTheOperations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Whoever can say how large an object is could otherwise keep all others from making checkpoints.
+func TestShownObjectOfAnySize(t *testing.T) {
+	for _, size := range []int64{0, 1 << 62, math.MaxInt64} {
+		tree := New()
+		create := Op{Do: OpCreate, Kind: File, Name: "f", Mode: 0o644}
+		create.Node = NodeIDFor(File, Root, "f", make([]byte, 32), 0)
+		content := Op{Do: OpContent, Node: create.Node, Event: EventID{1}, Object: &Object{Size: size}}
+		tree.Apply([]Stamped{{Stamp: Stamp{Lamport: 1}, Op: create}, {Stamp: Stamp{Lamport: 2}, Op: content}})
+		back, err := DecodeShown(tree.EncodeShown(), 1)
+		if err != nil {
+			t.Fatalf("an object of %d bytes: %v", size, err)
+		}
+		if o := back.Get(create.Node).Object; o == nil || o.Size != size {
+			t.Errorf("an object of %d bytes is read back as %+v", size, o)
+		}
+	}
 }
 
 // shownRoot is how what is shown begins where nothing was set of the root.

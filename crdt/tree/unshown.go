@@ -3,6 +3,7 @@ package tree
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -250,7 +251,7 @@ func (d *shownDecoder) file(n *node, set shownAttributes) {
 		case wholeObject:
 			op.Object = new(Object)
 			copy(op.Object.Hash[:], d.bytes(uint64(len(op.Object.Hash))))
-			op.Object.Size = int64(d.uint(1 << 62))
+			op.Object.Size = int64(d.uint(math.MaxInt64))
 		default:
 			d.fail("a version of no kind")
 		}
