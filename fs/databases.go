@@ -200,6 +200,9 @@ func (fs *filesystem) goOn() error {
 }
 
 func (fs *filesystem) goOnWith(r record) error {
+	if err := fs.journal.toFile(r.ID); err != nil {
+		return err
+	}
 	fd, err := syscall.Open(fs.journal.path(r.ID), syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err == syscall.ENOENT {
 		return fs.journal.drop(r.ID)

@@ -289,20 +289,22 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	}
 	for src.sess != nil {
 		open := src.sess
+		s.created, s.writer, s.mtime = open.begun, open.writer, open.mtime
 		if open.Appended {
 			if err := fs.spell(src, open); err != nil {
 				return err
 			}
 		}
-		var err error
-		if c, err = fs.content(src, open, whole, there.Body); err != nil {
-			return err
+		if src.sess == open {
+			var err error
+			if c, err = fs.content(src, open, whole, there.Body); err != nil {
+				return err
+			}
+			if src.sess == open {
+				break
+			}
 		}
-		s.created = open.begun
-		if s.writer, s.mtime = open.writer, open.mtime; src.sess == open {
-			break
-		}
-		// It was published while its bytes were stored.
+		// It was published meanwhile.
 		c = crdt.Holding{Body: src.text, Object: src.object.Object}
 	}
 	if s.writer == nil {

@@ -67,6 +67,9 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 			if err := fs.spell(in, s); err != nil {
 				return nil, err
 			}
+			if in.sess != s {
+				return fs.begin(in, who, h) // what was appended is in the folder
+			}
 		}
 		if s.stored != nil {
 			if err := fs.unstore(s); err != nil {
@@ -216,11 +219,11 @@ func copySlow(dst, src int, at, size int64) error {
 	return nil
 }
 
-// spell turns a session of appended bytes into one of whole content, for a
-// writer that does not append.
+// spell turns a session of appended bytes into one of whole content, for a writer that does not
+// append. Where publishing what was appended ends the session, that is all there is to do.
 func (fs *filesystem) spell(in *inode, s *session) error {
 	if s.dirty {
-		if err := fs.publishAppend(in, s); err != nil {
+		if err := fs.publishAppend(in, s); err != nil || in.sess != s || !s.Appended {
 			return err
 		}
 	}
