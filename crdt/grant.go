@@ -54,7 +54,7 @@ func DecodeGrant(b []byte) (Grant, error) {
 }
 
 var (
-	encMode = must(cbor.CoreDetEncOptions().EncMode())
+	encMode = must(cbor.CoreDetEncOptions().UserBufferEncMode())
 	decMode = must(decOptions(1 << 20).DecMode()) // what this home wrote itself, and grants
 	opsMode = must(decOptions(MaxOps).DecMode())  // payloads of entries
 

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,6 +31,18 @@ type textOp struct {
 	Node  NodeID `cbor:"1,keyasint"`
 	Event []byte `cbor:"2,keyasint"`
 	By    string `cbor:"3,keyasint,omitempty"` // as tree.Op has it
+
+	// whole is what Event encodes, where this device made it and it is all of a text: the bytes
+	// of that are then in memory once.
+	whole *text.Event
+}
+
+// event is the event that is encoded.
+func (t *textOp) event() (text.Event, error) {
+	if t.whole != nil {
+		return *t.whole, nil
+	}
+	return text.DecodeEvent(t.Event)
 }
 
 // admitOp makes a device a member of the folder.
@@ -81,7 +94,26 @@ const (
 // memory than in an entry, where a thousand equal ones are a few bytes.
 const MaxOps = 1 << 16
 
-func encodeOps(ops []op) []byte { return encode(ops) }
+func encodeOps(ops []op) []byte {
+	size := 0
+	for i := range ops {
+		if t := ops[i].Text; t != nil {
+			size += len(t.Event) + len(t.By) + 64
+		}
+	}
+	if size < longEncoding {
+		return encode(ops)
+	}
+	// The library would keep a buffer as long as that for the next who encodes something.
+	b := bytes.NewBuffer(make([]byte, 0, size+longEncoding))
+	if err := encMode.MarshalToBuffer(ops, b); err != nil {
+		panic(err) // as encode
+	}
+	return b.Bytes()
+}
+
+// longEncoding is how many bytes nobody should keep a buffer for.
+const longEncoding = 1 << 20
 
 func decodeOps(b []byte) ([]op, error) {
 	var ops []op
@@ -139,13 +171,14 @@ var errUnknownParent = errors.New("a parent is not known")
 type resolved struct {
 	op    tree.Op
 	event text.Event
+	enc   []byte // the event encoded
 	text  lineage
 }
 
 // resolve finds what a textOp stands for. It fails where that is nothing, on every device, or with
 // errUnknownParent.
 func (f *Folder) resolve(t *textOp) (resolved, error) {
-	ev, err := text.DecodeEvent(t.Event)
+	ev, err := t.event()
 	if err != nil {
 		return resolved{}, err
 	}
@@ -169,7 +202,7 @@ func (f *Folder) resolve(t *textOp) (resolved, error) {
 		return resolved{}, text.ErrMalformed
 	}
 	return resolved{
-		tree.Op{Do: tree.OpContent, Node: t.Node, Event: EventID(text.EncodedID(l, enc)), Parents: parents, Text: l, By: authorOf(t.By)}, ev, l,
+		tree.Op{Do: tree.OpContent, Node: t.Node, Event: EventID(text.EncodedID(l, enc)), Parents: parents, Text: l, By: authorOf(t.By)}, ev, enc, l,
 	}, nil
 }
 

@@ -171,7 +171,7 @@ func (s *shelf) rows(fn func(k, v []byte)) {
 }
 
 // store has b store what is to be stored.
-func (s *shelf) store(b *kv.Batch) { s.rows(b.Set) }
+func (s *shelf) store(b *kv.Batch) { s.rows(func(k, v []byte) { b.Set(k, v) }) }
 
 // storeReplayed stores what had to wait while records are replayed, where it is not there already.
 func (s *shelf) storeReplayed() error {

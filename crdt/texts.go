@@ -82,13 +82,11 @@ type unstored struct {
 // storeText stores a text's event: which text it is of, and the event as that
 // text holds it, or where it can be read.
 func (f *Folder) storeText(b *kv.Batch, w when, v resolved) {
-	var enc []byte
+	enc := v.enc
 	if w.lends > 0 && len(v.op.Parents) == 0 && sizeOf(v.event) >= longEvent {
 		enc = lent{w.lends, w.stamp.Index}.encode()
-	} else {
-		enc = v.event.Encode()
 	}
-	b.Set(f.textKey(w.stamp, &v.op), append(v.text[:], enc...))
+	b.Set(f.textKey(w.stamp, &v.op), v.text[:], enc)
 	if f.unstored.events == nil {
 		f.unstored.events = map[lineage][]text.Event{}
 	}

@@ -264,7 +264,11 @@ func (tx *Tx) pend(o op, size int) (recorded, error) {
 // putText makes one event of a text.
 func (tx *Tx) putText(node NodeID, on Version, ev text.Event) (EventID, error) {
 	ev.Parents = textIDs(on)
-	t, err := tx.addText(&textOp{Node: node, Event: ev.Encode(), By: tx.by})
+	o := &textOp{Node: node, Event: ev.Encode(), By: tx.by}
+	if h := ev.Hunks; len(h) == 1 && len(h[0]) == 1 && h[0][0].Pos == 0 && h[0][0].Del == 0 && len(ev.Nonce) == 0 {
+		o.whole = &ev // of another one, what was inserted may be a small part of a string
+	}
+	t, err := tx.addText(o)
 	if err != nil {
 		return EventID{}, err
 	}

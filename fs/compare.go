@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/sheaf-fs/sheaf/crdt"
@@ -36,23 +37,41 @@ func (s *session) body(like *crdt.Body) (b *crdt.Body, ok bool, err error) {
 			}
 		}
 	}
-	middle := make([]byte, size-e.Start-e.End)
-	n, err := s.readAt(middle, int64(e.Start))
+	middle, err := s.part(e.Start, size-e.Start-e.End)
 	if err != nil {
 		return nil, false, err
 	}
-	if n < len(middle) { // somebody cut the file in the home
-		middle, e.End = middle[:n], 0
+	if len(middle) < size-e.Start-e.End { // somebody cut the file in the home
+		e.End = 0
 	}
 	if e == (crdt.Ends{}) {
-		b, ok = like.Resave(string(middle))
+		b, ok = like.Resave(middle)
 	} else {
-		b, ok = like.Replace(e, string(middle))
+		b, ok = like.Replace(e, middle)
 	}
 	if ok {
 		s.text = b
 	}
 	return b, ok, nil
+}
+
+// part reads n of the session's bytes from an offset on, fewer where there are not so many.
+func (s *session) part(off, n int) (string, error) {
+	var b strings.Builder // a string is made of it without another copy
+	b.Grow(n)
+	buf := *pieces.Get().(*[]byte)
+	defer pieces.Put(&buf)
+	for b.Len() < n {
+		m, err := s.readAt(buf[:min(len(buf), n-b.Len())], int64(off+b.Len()))
+		if err != nil {
+			return "", err
+		}
+		if m == 0 {
+			break
+		}
+		b.Write(buf[:m])
+	}
+	return b.String(), nil
 }
 
 // ends compares the session's bytes with a text.

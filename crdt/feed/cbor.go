@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -9,7 +10,7 @@ import (
 // The two modes of CBOR of this package. Decoding refuses what a strict decoder can refuse;
 // the rest shows when the result is encoded again and compared.
 var (
-	encMode = must(cbor.CoreDetEncOptions().EncMode())
+	encMode = must(cbor.CoreDetEncOptions().UserBufferEncMode())
 	decMode = must(cbor.DecOptions{
 		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
 		IndefLength:      cbor.IndefLengthForbidden,
@@ -27,6 +28,22 @@ func encode(v any) []byte {
 	}
 	return b
 }
+
+// encodeLong is encode of what takes at most size bytes. The library would keep a buffer as long
+// as that for the next who encodes something.
+func encodeLong(size int, v any) []byte {
+	if size < longEncoding {
+		return encode(v)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, size))
+	if err := encMode.MarshalToBuffer(v, b); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// longEncoding is how many bytes nobody should keep a buffer for.
+const longEncoding = 1 << 20
 
 func decode(b []byte, v any) error {
 	if err := decMode.Unmarshal(b, v); err != nil {

@@ -149,7 +149,7 @@ func (e *Entry) check() error {
 // encode fills raw (with a zero signature), what lies in it, and the hash.
 func (e *Entry) encode() {
 	header := e.encodeHeader()
-	e.raw = encode(wireEntry{Header: header, Payload: e.Payload, Signature: make([]byte, ed25519.SignatureSize)})
+	e.raw = encodeLong(len(header)+len(e.Payload)+1024, wireEntry{Header: header, Payload: e.Payload, Signature: make([]byte, ed25519.SignatureSize)})
 	signed := e.raw[:len(e.raw)-signatureLen]
 	e.Payload = signed[len(signed)-len(e.Payload) : len(signed) : len(signed)]
 	e.header = header

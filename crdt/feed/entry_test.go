@@ -206,7 +206,7 @@ func TestDecompressionBomb(t *testing.T) {
 // sealPacked seals bytes that Seal would not.
 func sealPacked(priv ed25519.PrivateKey, key Key, d Draft, packed []byte) *Entry {
 	e := &Entry{Folder: d.Folder, Feed: d.Feed, Seq: d.Seq, Prev: d.Prev, Epoch: key.Epoch(), Time: d.Time.UnixMilli()}
-	e.sealPacked(key, packed)
+	e.sealPacked(key, append(make([]byte, saltSize), packed...))
 	e.encode()
 	return e
 }

@@ -45,11 +45,11 @@ func Seal(priv ed25519.PrivateKey, key Key, d Draft, plain []byte) (*Entry, erro
 	if len(plain) > MaxPlain {
 		return nil, fmt.Errorf("entry %s: %d bytes of operations: %w", e.name(), len(plain), ErrTooLarge)
 	}
-	packed, err := pack(plain)
+	payload, err := pack(plain)
 	if err != nil {
 		return nil, fmt.Errorf("entry %s: %w", e.name(), err)
 	}
-	e.sealPacked(key, packed)
+	e.sealPacked(key, payload)
 	if err := e.check(); err != nil {
 		return nil, err
 	}
@@ -62,12 +62,12 @@ func Seal(priv ed25519.PrivateKey, key Key, d Draft, plain []byte) (*Entry, erro
 	return e, nil
 }
 
-// sealPacked makes the payload of an entry whose header is set.
-func (e *Entry) sealPacked(key Key, packed []byte) {
-	e.Payload = make([]byte, saltSize, saltSize+len(packed)+chacha20poly1305.Overhead)
-	rand.Read(e.Payload) // never fails: crypto/rand ends the process instead
+// sealPacked makes the payload of an entry whose header is set, of what pack returned.
+func (e *Entry) sealPacked(key Key, payload []byte) {
+	salt, packed := payload[:saltSize], payload[saltSize:]
+	rand.Read(salt) // never fails: crypto/rand ends the process instead
 	place := e.place(e.encodeHeader())
-	e.Payload = key.aead().Seal(e.Payload, nonce(place, e.Payload), packed, place)
+	e.Payload = key.aead().Seal(salt, nonce(place, salt), packed, place) // in the same place
 }
 
 // place is what a payload is bound to.
@@ -82,17 +82,22 @@ func nonce(place, salt []byte) []byte {
 }
 
 // pack compresses operations where that makes them shorter: one changed line has nothing to
-// compress, and zstd has a header.
+// compress, and zstd has a header. There is room for a salt in front.
 func pack(plain []byte) ([]byte, error) {
 	enc, err := encoder()
 	if err != nil {
 		return nil, err
 	}
-	packed := enc.EncodeAll(plain, append(make([]byte, 0, 64+len(plain)/2), packedZstd))
-	if len(packed) <= len(plain) {
+	const head = saltSize + 1
+	room := func(n int) []byte { return make([]byte, head, head+n+chacha20poly1305.Overhead) }
+	packed := room(64 + len(plain)/2)
+	packed[saltSize] = packedZstd
+	if packed = enc.EncodeAll(plain, packed); len(packed)-saltSize <= len(plain) {
 		return packed, nil
 	}
-	return append([]byte{packedPlain}, plain...), nil
+	packed = room(len(plain))
+	packed[saltSize] = packedPlain
+	return append(packed, plain...), nil
 }
 
 // Open returns the operations of an entry. It fails with ErrKey when key is not of the

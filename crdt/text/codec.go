@@ -32,9 +32,14 @@ func (e *Event) Encode() []byte {
 			size += 12 + len(s.Ins)
 		}
 	}
-	b := appendHead(make([]byte, 0, size), majorArray, 2)
+	return appendBytes(appendHunks(e.appendStart(make([]byte, 0, size)), e.Hunks), e.Nonce)
+}
+
+// appendStart writes all that is in front of the hunks.
+func (e *Event) appendStart(b []byte) []byte {
+	b = appendHead(b, majorArray, 2)
 	b = appendHead(b, majorUint, format)
-	return appendEvent(b, e.Parents, e.Hunks, e.Nonce)
+	return appendParents(b, e.Parents)
 }
 
 func appendEvent(b []byte, parents []ID, hunks []Hunk, nonce []byte) []byte {
@@ -56,15 +61,18 @@ func appendHunks(b []byte, hunks []Hunk) []byte {
 	for _, h := range hunks {
 		b = appendHead(b, majorArray, uint64(len(h)))
 		for i := range h {
-			s := &h[i]
-			b = appendHead(b, majorArray, 3)
-			b = appendInt(b, s.Pos)
-			b = appendInt(b, s.Del)
-			b = appendHead(b, majorText, uint64(len(s.Ins)))
-			b = append(b, s.Ins...)
+			b = append(h[i].appendStart(b), h[i].Ins...)
 		}
 	}
 	return b
+}
+
+// appendStart writes all of a splice that is in front of its text.
+func (s *Splice) appendStart(b []byte) []byte {
+	b = appendHead(b, majorArray, 3)
+	b = appendInt(b, s.Pos)
+	b = appendInt(b, s.Del)
+	return appendHead(b, majorText, uint64(len(s.Ins)))
 }
 
 func appendBytes(b, s []byte) []byte {

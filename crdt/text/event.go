@@ -136,7 +136,23 @@ func (p *purpose) id(node Node, b []byte) (id ID) {
 
 // ID names the event as one of the given text.
 func (e *Event) ID(node Node) ID {
-	return forEvent.id(node, e.Encode())
+	if len(e.Hunks) != 1 || len(e.Hunks[0]) != 1 {
+		return forEvent.id(node, e.Encode())
+	}
+	// Of a whole text, the encoding is not made for its hash alone.
+	h := forEvent.hashers.Get().(*blake3.Hasher)
+	defer forEvent.hashers.Put(h)
+	h.Reset()
+	h.Write(node[:])
+	s := &e.Hunks[0][0]
+	b := appendHead(e.appendStart(make([]byte, 0, 64+34*len(e.Parents))), majorArray, 1)
+	b = s.appendStart(appendHead(b, majorArray, 1))
+	h.Write(b)
+	h.WriteString(s.Ins)
+	h.Write(appendBytes(b[:0], e.Nonce))
+	var id ID
+	h.Sum(id[:0])
+	return id
 }
 
 // EncodedID is ID of an event that is encoded already: enc is what its Encode returns.

@@ -70,7 +70,7 @@ func TestEventRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(got.Encode(), e.Encode()) || got.ID(testNode) != e.ID(testNode) {
+		if !bytes.Equal(got.Encode(), e.Encode()) || got.ID(testNode) != e.ID(testNode) || e.ID(testNode) != EncodedID(testNode, e.Encode()) {
 			t.Errorf("%+v became %+v", e, got)
 		}
 		if e.Nonce != nil && !reflect.DeepEqual(got, e) {

@@ -76,9 +76,23 @@ func workHard() (done func()) {
 	return func() { garbage.adjust(-1) }
 }
 
+// follow adjusts after each collection, until ctx ends: what is spare beside the little that is
+// in use at rest would be far too much beside a text of 10 MB, which comes and goes within a tick.
+func (c *collecting) follow(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	next := &struct{ ctx context.Context }{ctx} // nobody keeps it, so the next collection finds it
+	runtime.AddCleanup(next, func(ctx context.Context) {
+		c.adjust(0)
+		c.follow(ctx)
+	}, ctx)
+}
+
 // keepSmall gives memory back to the system whenever the daemon rests after it was busy:
 // opening a folder and importing one leave far more behind than they keep. It ends with ctx.
 func keepSmall(ctx context.Context) {
+	garbage.follow(ctx)
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
 	allocs := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
@@ -97,6 +111,5 @@ func keepSmall(ctx context.Context) {
 			trimmed = now
 		}
 		last = now
-		garbage.adjust(0)
 	}
 }

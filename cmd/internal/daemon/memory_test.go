@@ -1,6 +1,12 @@
 package daemon
 
-import "testing"
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
 
 func TestPercent(t *testing.T) {
 	for _, c := range []struct {
@@ -20,4 +26,33 @@ func TestPercent(t *testing.T) {
 			t.Errorf("%s: %d %%, want %d", c.name, got, c.want)
 		}
 	}
+}
+
+// What comes into use is followed at once: not by the clock, within a tick of which a large text
+// comes and goes.
+func TestFollow(t *testing.T) {
+	was := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(was)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var c collecting
+	c.follow(ctx)
+	told := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.told
+	}
+	until := func(what string, done func(percent int) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); !done(told()); runtime.GC() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d %%", what, told())
+			}
+		}
+	}
+	until("with little in use", func(p int) bool { return p > gcPercent })
+	large := make([]byte, 200<<20)
+	until("with much in use", func(p int) bool { return p == gcPercent })
+	runtime.KeepAlive(large)
+	until("with little again", func(p int) bool { return p > gcPercent })
 }

@@ -12,21 +12,53 @@ import (
 // Batch is a list of changes that are made together, in order. It is not safe for
 // concurrent use, and of no use after Commit. It keeps no reference to what it is given.
 type Batch struct {
-	p *pebble.Batch
+	db   *DB
+	p    *pebble.Batch
+	room int // bytes that p takes without growing, where it was made for large values
 	// The first error, returned by Commit: callers fill a batch without looking.
 	err error
 }
 
 // Batch returns an empty batch. It may be dropped without Commit.
-func (db *DB) Batch() *Batch { return &Batch{p: db.p.NewBatch()} }
+func (db *DB) Batch() *Batch { return &Batch{db: db, p: db.p.NewBatch()} }
 
-// Set gives k the value v. A key must not be empty, nor a single zero byte.
-func (b *Batch) Set(k, v []byte) {
+// Set gives k the value that the parts are, one behind the other. A key must not be empty, nor a
+// single zero byte.
+func (b *Batch) Set(k []byte, parts ...[]byte) {
 	if bytes.Compare(k, firstKey) < 0 {
 		b.keep(fmt.Errorf("key %x is not for callers", k))
 		return
 	}
-	b.keep(b.p.Set(k, v, nil))
+	n := 0
+	for _, v := range parts {
+		n += len(v)
+	}
+	b.makeRoom(len(k) + n)
+	op := b.p.SetDeferred(len(k), n)
+	copy(op.Key, k)
+	at := 0
+	for _, v := range parts {
+		at += copy(op.Value[at:], v)
+	}
+	b.keep(op.Finish())
+}
+
+const (
+	largeValue = 1 << 20  // bytes of a value that room is made for
+	spareRoom  = 64 << 10 // bytes for what comes with it
+)
+
+// makeRoom makes room for n more bytes where they are many: Pebble would double what it has, and
+// hold it until it is written in its final place.
+func (b *Batch) makeRoom(n int) {
+	need := b.p.Len() + n + spareRoom
+	if n < largeValue || need <= b.room {
+		return
+	}
+	p := b.db.p.NewBatchWithSize(need)
+	b.keep(p.Apply(b.p, nil))
+	b.keep(b.p.Close())
+	b.p, b.room = p, need
 }
 
 // Size returns about how many bytes the batch takes.
