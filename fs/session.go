@@ -168,7 +168,7 @@ func (in *inode) copyTo(fd int) error {
 	if in.object.Object == nil {
 		return copyBody(fd, in.text)
 	}
-	return copyFile(fd, in.object.fd, in.object.Size)
+	return copyFile(fd, in.object.file.fd, in.object.Size)
 }
 
 func copyBody(fd int, b *crdt.Body) error {

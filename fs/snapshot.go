@@ -45,12 +45,19 @@ func (fs *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) 
 		return nil, fuse.EBADF
 	}
 	n := h.in
+	buf, off := buf[:min(len(buf), int(in.Size))], int64(in.Offset)
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if err := fs.load(n); err != nil {
+		n.mu.Unlock()
 		return nil, status(err)
 	}
-	got, err := fs.readShown(h, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
+	object, got, err := fs.readShown(h, buf, off)
+	n.mu.Unlock()
+	if object != nil {
+		defer object.release()
+		res, err := object.read(buf, off)
+		return res, status(err)
+	}
 	if err != nil && got == 0 {
 		return nil, status(err)
 	}
@@ -58,8 +65,10 @@ func (fs *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) 
 }
 
 // readShown reads for a handle that reads past the page cache: its snapshot if it has
-// one, else what is shown. The caller holds in.mu.
-func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (int, error) {
+// one, else what is shown. The bytes of an object do not change, so that the kernel's
+// requests for them are answered side by side: they are left to the caller to read, who is
+// given it, held. The caller holds in.mu.
+func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (object *objectReader, got int, err error) {
 	n, now := h.in, time.Now()
 	s := h.snapshot
 	if s != nil && (off == 0 || n.sess != nil || now.Sub(s.at) >= hot || !s.saved.Equal(n.savedVersion)) {
@@ -74,8 +83,12 @@ func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (int, error) {
 		}
 	}
 	h.snapshot = s
+	if s == nil && n.sess == nil && n.object.Object != nil {
+		return n.object.file.hold(), 0, nil
+	}
 	if s == nil {
-		return n.read(buf, off)
+		got, err = n.read(buf, off)
+		return nil, got, err
 	}
 	if !s.version.Equal(n.version) && !n.mixed {
 		// A mapping may have taken these bytes into the page cache.
@@ -84,9 +97,9 @@ func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (int, error) {
 	}
 	if off >= int64(s.text.Len()) {
 		h.snapshot = nil // it has read to the end; what comes now is new
-		return 0, nil
+		return nil, 0, nil
 	}
-	return s.text.ReadAt(buf, int(off)), nil
+	return nil, s.text.ReadAt(buf, int(off)), nil
 }
 
 // unmix takes the bytes of older versions out of the page cache. It runs on the queue.

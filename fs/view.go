@@ -57,7 +57,7 @@ type view struct {
 // objectFile is content that is kept whole.
 type objectFile struct {
 	*crdt.Object
-	fd int // of the object, -1 when not open
+	file *objectReader // nil when not open
 }
 
 // mu is the lock of an inode, which has its view made: of most files that the kernel knows
@@ -68,7 +68,7 @@ type mu struct {
 }
 
 // views holds views that say nothing, for the next who needs one.
-var views = sync.Pool{New: func() any { return &view{object: objectFile{fd: -1}} }}
+var views = sync.Pool{New: func() any { return &view{} }}
 
 func (m *mu) Lock() {
 	m.lock.Lock()
@@ -100,7 +100,7 @@ func (m *mu) begin() {
 // blank tells whether the view says nothing that a new one would not.
 func (v *view) blank() bool {
 	o, d := &v.object, &v.draft
-	return !v.loaded && v.version == nil && v.text == nil && o.Object == nil && o.fd == -1 && v.mtime == time.Time{} &&
+	return !v.loaded && v.version == nil && v.text == nil && o.Object == nil && o.file == nil && v.mtime == time.Time{} &&
 		v.sess == nil && v.writer == nil && v.writing == time.Time{} &&
 		v.readers == 0 && v.lastRead == time.Time{} && v.writers == 0 && v.placed == 0 && v.active == 0 &&
 		!v.stale && v.due == time.Time{} && v.heldSince == time.Time{} && v.holdUntil == time.Time{} &&
@@ -176,18 +176,18 @@ func (in *inode) shows() crdt.Version {
 
 // show makes the view show this content. The caller holds in.mu.
 func (fs *filesystem) show(in *inode, c crdt.Holding) error {
-	fd := -1
+	var file *objectReader
 	if c.Object != nil {
-		var err error
-		fd, err = syscall.Open(fs.home.Objects().Path([32]byte(c.Object.Hash)), syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		fd, err := syscall.Open(fs.home.Objects().Path([32]byte(c.Object.Hash)), syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			return &crdt.Error{Op: "open", Path: fs.folder.Path(in.node), Kind: crdt.ErrNotHere, Err: err}
 		}
+		file = newObjectReader(fd, c.Object.Size)
 	}
 	mtime := in.mtime
 	in.unload()
 	in.loaded, in.version, in.text, in.mtime = true, c.Version, c.Body, mtime
-	in.object = objectFile{c.Object, fd}
+	in.object = objectFile{c.Object, file}
 	in.stale, in.heldSince = false, time.Time{}
 	if info, err := fs.folder.Get(in.node); err == nil {
 		in.mtime = fs.timeOf(in, c.Version, info.Mtime)
@@ -204,10 +204,8 @@ func (in *inode) unload() {
 		}
 		in.shownLast, in.cached = &shown{in.version, size, in.mtime, in.object.Object == nil}, true
 	}
-	if in.object.fd >= 0 {
-		syscall.Close(in.object.fd)
-	}
-	in.object = objectFile{fd: -1}
+	in.object.file.release()
+	in.object = objectFile{}
 	if in.loaded {
 		in.mtime = time.Time{} // as shown last
 	}
@@ -263,7 +261,7 @@ func (in *inode) read(buf []byte, off int64) (int, error) {
 	case s != nil:
 		return s.readAt(buf, off)
 	case in.object.Object != nil:
-		return preadFull(in.object.fd, buf, off)
+		return preadFull(in.object.file.fd, buf, off)
 	case off < int64(in.text.Len()):
 		return in.text.ReadAt(buf, int(off)), nil
 	}
