@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -389,6 +390,15 @@ func (h *Home) Sync() error {
 		return storage("sync", h.dir, err)
 	}
 	return storage("sync", h.dir, h.db.Sync())
+}
+
+// Rest lets go of memory that only who goes on at once would be glad of. It is for when nothing
+// has been done for a while; it may write a little to disk. It ends with ctx.
+func (h *Home) Rest(ctx context.Context) error {
+	for _, f := range h.Folders() {
+		f.lenders.reset()
+	}
+	return storage("rest", h.dir, h.db.Rest(ctx))
 }
 
 // Close seals and syncs what is pending, and closes the home.

@@ -158,7 +158,7 @@ func (f *Folder) withDoc(node NodeID, l lineage, fn func(*text.Doc) error) error
 		e = f.texts.used.PushFront(&kept{lineage: l, doc: d})
 		f.texts.docs[l] = e
 	}
-	f.texts.weigh(e)
+	defer f.texts.weigh(e) // reading makes a text larger, too
 	return fn(e.Value.(*kept).doc)
 }
 

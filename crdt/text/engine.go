@@ -26,6 +26,7 @@ type engine struct {
 	critical []int32 // numbers of the critical events, ascending
 	text     *rope   // of all events; where there are several heads, echoes still stand
 	shown    *rope   // the same without echoes, if known: see version
+	echoed   int     // edits by which shown was made
 	start    int     // code points of the text before the first event
 	seq      *sequence
 	broken   rule
@@ -96,7 +97,7 @@ func (g *engine) version(names int) *rope {
 	if len(echoes) == 0 && len(g.heads) == 2 {
 		g.quiet = n + 1
 	}
-	g.shown = g.text
+	g.shown, g.echoed = g.text, len(echoes)
 	if len(echoes) > 0 {
 		g.shown = g.text.clone()
 		for i := len(echoes) - 1; i >= 0; i-- {

@@ -218,6 +218,9 @@ func (r *rope) memory() int {
 	return n
 }
 
+// apart is memory with what so many edits have copied of the text.
+func (r *rope) apart(splices int) int { return r.memory() + min(r.bytes, splices*blockJoin) }
+
 // body is the text as it is now.
 func (r *rope) body() *Body {
 	if r.frozen == nil {

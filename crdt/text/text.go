@@ -15,6 +15,7 @@ type Doc struct {
 	snapshots snapshots
 	views     []view // versions asked for of late, the newest last
 	history   int    // bytes of memory that the events take, about
+	splices   int    // of all events
 }
 
 // view is the text of a version.
@@ -55,6 +56,9 @@ func (d *Doc) Add(e Event) (ID, error) {
 	d.ids = append(d.ids, id)
 	d.numbers[id] = n
 	d.history += e.memory()
+	for _, h := range e.Hunks {
+		d.splices += len(h)
+	}
 	d.snapshots.update(d.engine)
 	return id, nil
 }
@@ -98,21 +102,31 @@ func (d *Doc) Body() *Body { return d.engine.current().body() }
 func (d *Doc) Len() int { return d.engine.current().bytes }
 
 // Memory is about how many bytes of memory the document takes: for deciding which to keep. Text is counted once, with the
-// event that inserted it: the texts of versions are made of that.
+// event that inserted it: the texts of versions are made of that, but for what lies next to edits, which is copied.
 func (d *Doc) Memory() int {
-	copied := min(d.engine.text.bytes, len(d.ids)*blockSize) // where edits are close to each other
-	n := 1024 + d.history + copied + d.engine.text.memory()
+	between := d.splices // between two snapshots
+	if n := len(d.ids); n > 0 && d.snapshots.spacing > 0 {
+		between = min(between, 1+d.splices*int(d.snapshots.spacing)/n)
+	}
+	g := d.engine
+	n := 1024 + d.history + g.text.apart(d.splices)
+	if g.shown != nil && g.shown != g.text {
+		n += g.shown.apart(g.echoed)
+	}
 	for i := range d.snapshots.kept {
-		n += d.snapshots.kept[i].text.memory()
+		n += d.snapshots.kept[i].text.apart(between)
 	}
 	for i := range d.snapshots.recent {
-		n += d.snapshots.recent[i].text.memory()
+		n += d.snapshots.recent[i].text.apart(between)
 	}
 	for i := range d.views {
-		n += d.views[i].text.memory()
+		n += d.views[i].text.apart(between)
 	}
-	if q := d.engine.seq; q != nil {
+	if q := g.seq; q != nil {
 		n += len(q.changes)*256 + len(q.leaves)*leafSize*64
+		if q.baseText != nil {
+			n += q.baseText.apart(d.splices)
+		}
 	}
 	return n
 }

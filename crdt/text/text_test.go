@@ -142,6 +142,39 @@ func TestMemory(t *testing.T) {
 		}
 		t.Logf("%d saves a side: says %d, takes %d", side, said, took)
 	}
+	// Where two sides meet that took out and typed the same all over a long text, there are a text
+	// without the echoes, and one to compare with, that share little with the one that merging goes on in.
+	const size = 4 << 20
+	for _, met := range []bool{false, true} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		d := NewDoc(testNode)
+		v := save(t, d, nil, strings.Repeat("some line of text\n", size/18))
+		var many, same []Hunk
+		for at := 0; at < size-4096; at += 3000 {
+			many = append(many, Hunk{sp(at, 4, "SOME")})
+			if at > 6000 {
+				same = append(same, Hunk{sp(at+1500, 0, "again")})
+			}
+		}
+		v = []ID{add(t, d, Event{Parents: v, Hunks: many})}
+		if met {
+			for side, again := range []Splice{sp(6000, 4, "SOMEmore"), sp(6004, 0, "more")} {
+				apart := []ID{add(t, d, Event{Parents: v, Hunks: []Hunk{{sp(size-1000, 0, string(rune('a'+side)))}}})}
+				add(t, d, Event{Parents: apart, Hunks: append([]Hunk{{again}}, same...)})
+			}
+			_ = d.Body()
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		said, took := d.Memory(), int(after.HeapAlloc)-int(before.HeapAlloc)
+		if said < took*3/4 || said > took*2 {
+			t.Errorf("long, met %v: says %d, takes %d", met, said, took)
+		}
+		t.Logf("long, met %v: says %d, takes %d, shown %v, base %v", met, said, took, d.engine.shown != d.engine.text, d.engine.seq != nil && d.engine.seq.baseText != nil)
+		runtime.KeepAlive(d)
+	}
 }
 
 // A rope is the string that the same splices make.

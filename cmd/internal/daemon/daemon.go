@@ -89,8 +89,14 @@ func Run(ctx context.Context, o Options, ready func()) (err error) {
 	}
 	defer d.unmountAll()
 	rest()
-	go keepSmall(ctx) // ends with it
-	defer endAsks()   // while what it says in the files is still seen there, and sent
+	resting, endRest := context.WithCancel(ctx)
+	defer endRest() // before the home is closed, which would wait for it
+	go keepSmall(resting, func(ctx context.Context) {
+		if err := d.home.Rest(ctx); err != nil {
+			log.Warn("let go of memory", "err", err)
+		}
+	})
+	defer endAsks() // while what it says in the files is still seen there, and sent
 
 	defer d.startExpiry(ctx)()
 	l, err := control.Listen(o.Home)

@@ -90,8 +90,9 @@ func (c *collecting) follow(ctx context.Context) {
 }
 
 // keepSmall gives memory back to the system whenever the daemon rests after it was busy:
-// opening a folder and importing one leave far more behind than they keep. It ends with ctx.
-func keepSmall(ctx context.Context) {
+// opening a folder and importing one leave far more behind than they keep. First it has rest let
+// go of what is kept for who goes on. It ends with ctx.
+func keepSmall(ctx context.Context, rest func(context.Context)) {
 	garbage.follow(ctx)
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
@@ -106,8 +107,12 @@ func keepSmall(ctx context.Context) {
 		metrics.Read(allocs)
 		now := allocs[0].Value.Uint64()
 		if now-last < quiet && now-trimmed > worth {
+			rest(ctx)
+			runtime.GC() // pools of buffers let go of what two collections have found in them
 			debug.FreeOSMemory()
 			dropProgram()
+			metrics.Read(allocs)
+			now = allocs[0].Value.Uint64()
 			trimmed = now
 		}
 		last = now

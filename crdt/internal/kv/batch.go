@@ -134,7 +134,12 @@ func (db *DB) apply(b *Batch) (uint64, error) {
 	if err := b.p.Set(countKey, binary.BigEndian.AppendUint64(nil, db.count), nil); err != nil {
 		return 0, err
 	}
-	return db.count, db.p.ApplyNoSyncWait(b.p, pebble.Sync)
+	size := b.p.Len()
+	err := db.p.ApplyNoSyncWait(b.p, pebble.Sync)
+	if size >= largeBatch {
+		db.large.Store(true)
+	}
+	return db.count, err
 }
 
 // Get returns a copy of the value of k, and whether k is there.

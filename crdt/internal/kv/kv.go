@@ -96,6 +96,7 @@ type DB struct {
 	committing sync.Mutex    // keeps commits in the order of their numbers
 	count      uint64        // the number of the newest commit
 	returned   atomic.Uint64 // the newest commit that is in the kernel, with all before it
+	large      atomic.Bool   // a large batch was committed since Rest
 
 	mu     sync.Mutex
 	idle   sync.Cond // no call is running
