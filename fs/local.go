@@ -10,6 +10,7 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 )
@@ -62,6 +63,40 @@ func (n *localNode) Getxattr(ctx context.Context, attr string, dest []byte) (uin
 		return uint32(copy(dest, path)), 0
 	}
 	return n.LoopbackNode.Getxattr(ctx, attr, dest)
+}
+
+// Lookup implements gofs.NodeLookuper. That there is nothing of a name the kernel may keep:
+// what makes one goes through it. Of a directory that was moved away a moment ago, without
+// the loopback's knowing it, nothing is said.
+func (n *localNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	child, errno := n.LoopbackNode.Lookup(ctx, name, out)
+	if errno == syscall.ENOENT && n.lacks(name) {
+		out.SetEntryTimeout(forever)
+	}
+	return child, errno
+}
+
+// lacks tells whether the directory is where the loopback has it, and has nothing of that name.
+func (n *localNode) lacks(name string) bool {
+	fd, err := unix.Open(filepath.Join(n.RootData.Path, n.Path(nil)), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var dir, st unix.Stat_t
+	return unix.Fstat(fd, &dir) == nil && dir.Dev == n.RootData.Dev && dir.Ino == n.StableAttr().Ino &&
+		unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == unix.ENOENT
+}
+
+// Open implements gofs.NodeOpener. The kernel has the bytes as they were written through it,
+// and has nothing to tell when a reader closes.
+func (n *localNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	h, how, errno := n.LoopbackNode.Open(ctx, flags)
+	how |= fuse.FOPEN_KEEP_CACHE
+	if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
+		how |= fuse.FOPEN_NOFLUSH
+	}
+	return h, how, errno
 }
 
 // WrapChild makes the loopback's nodes ours.

@@ -87,7 +87,11 @@ func (fs *filesystem) directory(id uint64) (*inode, fuse.Status) {
 // Lookup implements fuse.RawFileSystem.
 func (fs *filesystem) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if toLocal(h) {
-		return fs.orMoved(cancel, h, fs.localEntry(fs.local.Lookup(cancel, h, name, out), out))
+		st := fs.localEntry(fs.local.Lookup(cancel, h, name, out), out)
+		if st == fuse.ENOENT && out.EntryTimeout() == forever {
+			return fuse.OK // localNode has made sure that there is nothing
+		}
+		return fs.orMoved(cancel, h, st)
 	}
 	if st := checkName(name); !st.Ok() {
 		return st
