@@ -56,11 +56,21 @@ func (f *Folder) storedEvent(v []byte) (lineage, text.Event, error) {
 		ev, err := text.DecodeEvent(v)
 		return l, ev, damaged(err)
 	}
-	if len(v) != 1+8+4 || binary.BigEndian.Uint64(v[1:]) == 0 {
+	at, ok := lentAt(v)
+	if !ok {
 		return l, text.Event{}, errUnknownForm
 	}
-	ev, err := f.lentEvent(lent{binary.BigEndian.Uint64(v[1:]), binary.BigEndian.Uint32(v[9:])})
+	ev, err := f.lentEvent(at)
 	return l, ev, err
+}
+
+// lentAt reads what encode wrote.
+func lentAt(v []byte) (at lent, ok bool) {
+	if len(v) != 1+8+4 || v[0] != lentMark {
+		return lent{}, false
+	}
+	at = lent{binary.BigEndian.Uint64(v[1:]), binary.BigEndian.Uint32(v[9:])}
+	return at, at.order != 0
 }
 
 func (f *Folder) lentEvent(at lent) (text.Event, error) {
@@ -84,7 +94,7 @@ type lenders struct {
 
 type lender struct {
 	order uint64 // 0: none
-	ops   []op
+	ops   func() ([]op, error)
 }
 
 func (c *lenders) reset() {
@@ -93,23 +103,34 @@ func (c *lenders) reset() {
 	clear(c.last[:])
 }
 
-// ops returns the operations of an entry. They must not be changed.
+// ops returns the operations of an entry. They must not be changed. Who opens one keeps nobody
+// from another, and who needs the same waits for it.
 func (c *lenders) ops(f *Folder, order uint64) ([]op, error) {
+	ops, err := c.lender(f, order).ops()
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for i := range c.last {
+			if c.last[i].order == order { // it is tried again
+				c.last[i] = lender{}
+			}
+		}
+	}
+	return ops, err
+}
+
+func (c *lenders) lender(f *Folder, order uint64) lender {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := slices.IndexFunc(c.last[:], func(l lender) bool { return l.order == order })
 	if i < 0 {
-		ops, err := f.entryOps(order)
-		if err != nil {
-			return nil, err
-		}
 		i = len(c.last) - 1
-		c.last[i] = lender{order, ops}
+		c.last[i] = lender{order, sync.OnceValues(func() ([]op, error) { return f.entryOps(order) })}
 	}
 	used := c.last[i]
 	copy(c.last[1:i+1], c.last[:i])
 	c.last[0] = used
-	return used.ops, nil
+	return used
 }
 
 // entryOps reads the operations of an entry.

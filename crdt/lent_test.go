@@ -41,6 +41,13 @@ func TestEntryOfTextIsDamaged(t *testing.T) {
 		if _, err := f.Content(n); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: reading it: %v", what, err)
 		}
+		all, err := f.Reading()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := all.Content(n); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: reading it with others: %v", what, err)
+		}
 		if _, err := f.Digest(context.Background()); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: its digest: %v", what, err)
 		}

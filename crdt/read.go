@@ -150,6 +150,11 @@ func (f *Folder) infoOf(n *tree.Info, name string) (Info, error) {
 func (f *Folder) Content(node NodeID) (Content, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	return f.contentShown(node)
+}
+
+// contentShown is Content for who holds mu.
+func (f *Folder) contentShown(node NodeID) (Content, error) {
 	n, ok := f.shown(node)
 	if !ok {
 		return Content{}, fail("read", node.String(), ErrNotExist, nil)

@@ -234,10 +234,6 @@ func (im *importer) symlink(rel string, fi iofs.FileInfo) error {
 
 func (im *importer) file(rel string, fi iofs.FileInfo) error {
 	path := filepath.Join(im.root, rel)
-	if fs.Underway(path) {
-		return control.Errorf(control.InUse, "%s is a database that is in use, or was left so: what is beside it belongs to it", path).
-			WithHint("close the program that uses it, or open and close it once, then try again")
-	}
 	c, size, err := im.content(path, im.stay.Whole(filepath.ToSlash(rel)))
 	if err != nil {
 		return err
@@ -277,6 +273,10 @@ func (im *importer) content(path string, whole bool) (c crdt.NewContent, size in
 	if text.IsText(im.buf) && (!whole || len(im.buf) == 0) {
 		return crdt.NewContent{Text: string(im.buf)}, int64(len(im.buf)), nil
 	}
+	if fs.Underway(path) { // a database is no text
+		return c, 0, control.Errorf(control.InUse, "%s is a database that is in use, or was left so: what is beside it belongs to it", path).
+			WithHint("close the program that uses it, or open and close it once, then try again")
+	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return c, 0, err
 	}
@@ -298,13 +298,17 @@ func readText(f *os.File, buf []byte) ([]byte, error) {
 // verify reads the original again and compares it with the folder: the copy is whole, and
 // nobody changed the original meanwhile.
 func (im *importer) verify(ctx context.Context) error {
+	copies, err := im.f.Reading()
+	if err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	items := make(chan *item, batchItems)
+	some := make(chan []item)
 	g.Go(func() error {
-		defer close(items)
-		return im.same(ctx, func(it *item) error {
+		defer close(some)
+		return im.same(ctx, func(items []item) error {
 			select {
-			case items <- it:
+			case some <- items:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -314,10 +318,12 @@ func (im *importer) verify(ctx context.Context) error {
 	for range 2 {
 		g.Go(func() error {
 			var buf []byte
-			for it := range items {
-				var err error
-				if buf, err = im.compare(it, buf); err != nil {
-					return err
+			for items := range some {
+				for i := range items {
+					var err error
+					if buf, err = im.compare(copies, &items[i], buf); err != nil {
+						return err
+					}
 				}
 			}
 			return nil
@@ -326,14 +332,15 @@ func (im *importer) verify(ctx context.Context) error {
 	return g.Wait()
 }
 
-// same compares what is below root now with what was copied, and hands each of it to fn.
-func (im *importer) same(ctx context.Context, fn func(*item) error) error {
+// same compares what is below root now with what was copied, and hands all of it to fn, about as
+// much at a time as one entry holds.
+func (im *importer) same(ctx context.Context, fn func([]item) error) error {
 	im.say(fmt.Sprintf("comparing %d files with their copies", im.sum.Files))
 	skipped := map[string]bool{}
 	for _, rel := range im.sum.Skipped {
 		skipped[rel] = true
 	}
-	next := 0
+	next, given := 0, 0
 	err := im.walk(ctx, func(rel string, fi iofs.FileInfo) error {
 		if im.stay.Keeps(filepath.ToSlash(rel), fi.IsDir()) {
 			return skip(fi)
@@ -349,12 +356,20 @@ func (im *importer) same(ctx context.Context, fn func(*item) error) error {
 		if fi.Mode() != it.mode || (!fi.IsDir() && fi.ModTime().UnixNano() != it.mtime) {
 			return im.changed(rel)
 		}
-		return fn(it)
+		if next-given < batchItems {
+			return nil
+		}
+		some := im.items[given:next]
+		given = next
+		return fn(some)
 	})
 	if err == nil && next != len(im.items) {
 		err = im.changed(im.items[next].rel)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return fn(im.items[given:])
 }
 
 // skip goes on with what comes after fi.
@@ -371,7 +386,7 @@ func (im *importer) changed(rel string) error {
 }
 
 // compare compares the original of one item with its copy. It returns buf, which may have grown.
-func (im *importer) compare(it *item, buf []byte) ([]byte, error) {
+func (im *importer) compare(copies *crdt.Reading, it *item, buf []byte) ([]byte, error) {
 	path := filepath.Join(im.root, it.rel)
 	differs := func() error {
 		return control.Errorf(control.Failure, "%s: its copy differs from it", path).
@@ -390,7 +405,7 @@ func (im *importer) compare(it *item, buf []byte) ([]byte, error) {
 			return buf, im.changed(it.rel)
 		}
 	case crdt.File:
-		c, err := im.f.Content(it.node)
+		c, err := copies.Content(it.node)
 		if err != nil {
 			return buf, err
 		}
