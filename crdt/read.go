@@ -333,3 +333,15 @@ func (f *Folder) LastPlace(node NodeID) (Place, bool) {
 	}
 	return Place{Dir: n.Parent, Name: name, Visible: n.Visible}, true
 }
+
+// LastMode is the mode of a node, also of one that was removed. It reports false for a node
+// that this device does not know.
+func (f *Folder) LastMode(node NodeID) (uint32, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	n := f.seen().Get(node)
+	if n == nil {
+		return 0, false
+	}
+	return n.Mode, true
+}

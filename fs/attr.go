@@ -150,6 +150,8 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 			n.draft.mode, n.bits = mode&modeBits, mode&setID
 		}
 		return nil
+	case fs.outlives(n):
+		return nil // what its save brings back has the mode that it had
 	}
 	if !n.bound {
 		if setMode {
@@ -191,6 +193,13 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 func (fs *filesystem) resize(n *inode, in *fuse.SetAttrIn, size int64) error {
 	if err := fs.load(n); err != nil {
 		return err
+	}
+	if fh, ok := in.GetFh(); ok && size > 0 {
+		if h := fs.handle(fh); h != nil && h.in == n {
+			if err := fs.stepBack(h, size); err != nil {
+				return err
+			}
+		}
 	}
 	if size == n.size() && (size > 0 || n.sess == nil) {
 		return nil

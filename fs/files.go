@@ -1,13 +1,11 @@
 package fs
 
 import (
-	"errors"
 	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/fault"
 )
 
@@ -38,7 +36,7 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	mode, off := whole, int64(in.Offset)
 	if appends {
 		mode, off = appended, -1
-	} else if err := fs.stepBack(h); err != nil {
+	} else if err := fs.stepBack(h, off); err != nil {
 		return 0, status(err)
 	}
 	s, err := fs.begin(n, who, mode)
@@ -69,39 +67,6 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	}
 	fs.watch(n, s)
 	return done, fuse.OK
-}
-
-// stepBack makes the view show the version that a handle has read, if a newer
-// one came since: the offsets at which its process writes are those of the text
-// it knows. The caller holds in.mu.
-func (fs *filesystem) stepBack(h *handle) error {
-	n := h.in
-	if h.wrote != nil && h.wrote.made != nil {
-		h.version, h.wrote = h.wrote.made, nil
-	}
-	if n.sess != nil || !n.bound || !h.reads() || h.version.Equal(n.version) {
-		return nil
-	}
-	c, err := fs.folder.HoldingAt(n.node, h.version)
-	switch {
-	case err != nil:
-		return err
-	case c.Object == nil && n.object.Object == nil:
-	case n.saved && n.savedVersion.Equal(n.version):
-		// Programs of this device share an object as on any disk, each writing its part:
-		// only a text could merge what they did.
-		return nil
-	}
-	err = fs.show(n, c)
-	if errors.Is(err, crdt.ErrNotHere) {
-		return nil // its object was let go: what is here is all there is to write to
-	}
-	if err != nil {
-		return err
-	}
-	n.stale = true
-	fs.later(0, func() { fs.server.InodeNotify(n.id, 0, 0) })
-	return nil
 }
 
 // Write implements fuse.RawFileSystem.
@@ -231,6 +196,9 @@ func (fs *filesystem) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fu
 		return fuse.OK // a promise of space, which a home does not keep apart
 	}
 	if err := fs.load(n); err != nil {
+		return status(err)
+	}
+	if err := fs.stepBack(h, int64(in.Offset)); err != nil {
 		return status(err)
 	}
 	s, err := fs.begin(n, h.by, whole)

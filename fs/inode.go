@@ -204,6 +204,10 @@ func (fs *filesystem) attr(in *inode, out *fuse.Attr) fuse.Status {
 	if err != nil && in.isRemains() {
 		info, err = crdt.Info{Kind: in.kind, Mode: 0o755}, nil
 	}
+	if err != nil && fs.outlives(in) {
+		mode, _ := fs.folder.LastMode(in.node)
+		info, err = crdt.Info{Kind: in.kind, Mode: mode}, nil
+	}
 	if err != nil {
 		return status(err)
 	}

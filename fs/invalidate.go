@@ -171,8 +171,10 @@ func (fs *filesystem) reattr(in *inode) {
 // held tells how long the newer version must still wait, and false if it need
 // not. The caller holds in.mu.
 func (in *inode) held(now time.Time) (time.Duration, bool) {
-	if s := in.sess; s != nil && (s.dirty || in.placed > 0) {
-		return 0, true // publication, or the writer's close, asks again
+	if s := in.sess; s != nil && s.dirty {
+		return 0, true // publication asks again
+	} else if s != nil && in.placed > 0 && now.Sub(s.last) < rests {
+		return s.last.Add(rests).Sub(now), true
 	}
 	var until time.Time
 	if in.holdUntil.After(now) {

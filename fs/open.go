@@ -115,7 +115,8 @@ func (fs *filesystem) openView(h *handle, by *fuse.InHeader, out *fuse.OpenOut) 
 	}
 	h.by = fs.resolver.see(tid, true, nil)
 	out.OpenFlags |= fuse.FOPEN_DIRECT_IO
-	if h.flags&syscall.O_ACCMODE == syscall.O_RDWR && h.flags&syscall.O_TRUNC == 0 {
+	h.direct = h.reads()
+	if h.reads() && h.flags&syscall.O_TRUNC == 0 {
 		fs.given(n, h)
 	}
 	if h.flags&syscall.O_TRUNC != 0 {

@@ -16,7 +16,7 @@ import (
 // cache, and a change waits for who opened them a moment before (view.held).
 
 // hot is how long after a change from elsewhere a text is read past the page cache, and
-// how long a snapshot lasts.
+// how long a snapshot lasts for who does not read on where it was.
 const hot = time.Second
 
 // snapshot is the version of a text that one handle reads. Guarded by inode.mu.
@@ -25,6 +25,7 @@ type snapshot struct {
 	text    *crdt.Body
 	saved   crdt.Version // what was saved here last: a program's own save is seen at once
 	at      time.Time
+	next    int64 // where who reads on would read next
 }
 
 const unknown = -1
@@ -71,7 +72,7 @@ func (fs *filesystem) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) 
 func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (object *objectReader, got int, err error) {
 	n, now := h.in, time.Now()
 	s := h.snapshot
-	if s != nil && (off == 0 || n.sess != nil || now.Sub(s.at) >= hot || !s.saved.Equal(n.savedVersion)) {
+	if s != nil && (off == 0 || n.sess != nil || now.Sub(s.at) >= hot && off != s.next || !s.saved.Equal(n.savedVersion)) {
 		s = nil
 	}
 	if s == nil {
@@ -79,7 +80,7 @@ func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (object *objec
 			fs.given(n, h)
 		}
 		if h.direct && n.sess == nil && n.object.Object == nil {
-			s = &snapshot{n.version, n.text, n.savedVersion, now}
+			s = &snapshot{version: n.version, text: n.text, saved: n.savedVersion, at: now}
 		}
 	}
 	h.snapshot = s
@@ -99,7 +100,9 @@ func (fs *filesystem) readShown(h *handle, buf []byte, off int64) (object *objec
 		h.snapshot = nil // it has read to the end; what comes now is new
 		return nil, 0, nil
 	}
-	return nil, s.text.ReadAt(buf, int(off)), nil
+	got = s.text.ReadAt(buf, int(off))
+	s.next = off + int64(got)
+	return nil, got, nil
 }
 
 // unmix takes the bytes of older versions out of the page cache. It runs on the queue.

@@ -123,6 +123,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestStaleSave", "fs-show-new-times", "asks or warns"},
 	{"TestApart", "crdt-every-save-differs", "sees"},
 	{"TestApart", "fs-impatient", "sees both"},
+	{"TestHeld", "fs-write-here", "b sees the write"},
 	{"TestArrived", "fs-keep-names", "as in an ordinary directory"},
 	{"TestAppendFromBoth", "crdt-current-base", "0 times"},
 	{"TestOffline", "crdt-every-save-differs", "2 times"},
