@@ -18,7 +18,7 @@ func TestBreaks(t *testing.T) {
 	for _, fault := range []string{
 		"crdt-current-base", "crdt-refuse-own", "crdt-forget-pending", "tree-delete-blind",
 		"crdt-first-of-fork", "crdt-tell-once", "crdt-own-clock", "kv-skip-sync",
-		"crdt-trust-checkpoint",
+		"crdt-trust-checkpoint", "crdt-skip-newer",
 	} {
 		t.Run(fault, func(t *testing.T) { broken(t, fault, "^TestSimulate$") })
 	}

@@ -24,7 +24,7 @@ import (
 //	body = zstd of: length of the tree | tree (tree.EncodeShown)
 //	       | for each text that is shown, by path: size + 1, or 0 | length + 1, or 0 | text
 const (
-	checkpointVersion = 2
+	checkpointVersion = 3
 
 	// MaxCheckpoint bounds the body of a checkpoint, in bytes as it is sent.
 	MaxCheckpoint = 96 << 20
@@ -49,7 +49,7 @@ var makeTexts = 2 * time.Second
 // Errors of ParseCheckpoint and Show.
 var (
 	ErrCheckpoint        = errors.New("not a checkpoint")
-	ErrCheckpointVersion = errors.New("a checkpoint of another version of sheaf")
+	ErrCheckpointVersion = errors.New("a checkpoint of another version of sheaf") // which may read entries that this one does not
 )
 
 // Checkpoint is the signed part of a checkpoint. Its body goes beside it.
@@ -70,6 +70,7 @@ type checkpointHeader struct {
 	Size     uint64   `cbor:"5,keyasint"` // bytes of the body
 	Plain    uint64   `cbor:"6,keyasint"` // and of what it unpacks to
 	Body     Hash     `cbor:"7,keyasint"`
+	Rules    uint64   `cbor:"8,keyasint"` // that its maker reads: by others, the same entries may come to something else
 }
 
 type signedHeader struct {
@@ -107,7 +108,7 @@ func (f *Folder) ParseCheckpoint(header []byte, from Device) (*Checkpoint, error
 	}
 	fr, err := feed.DecodeFrontier(h.Frontier)
 	switch {
-	case h.Version != checkpointVersion:
+	case h.Version != checkpointVersion, h.Rules != f.home.speaks.rules:
 		return nil, ErrCheckpointVersion
 	case h.Maker != from:
 		return nil, bad("made by somebody else")
@@ -195,7 +196,7 @@ func (f *Folder) sign(plain []byte, frontier feed.Frontier) (header, body []byte
 	}
 	h := encode(checkpointHeader{
 		Version: checkpointVersion, Folder: f.id, Maker: f.home.device, Frontier: frontier.Encode(),
-		Size: uint64(len(body)), Plain: uint64(len(plain)), Body: blake3.Sum256(body),
+		Size: uint64(len(body)), Plain: uint64(len(plain)), Body: blake3.Sum256(body), Rules: f.home.speaks.rules,
 	})
 	s := signedHeader{Header: h}
 	copy(s.Signature[:], ed25519.Sign(f.home.key, headerHash(h)))

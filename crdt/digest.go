@@ -24,7 +24,7 @@ const DigestVersion = 3
 // same entries have the same digest, or one of them has not done what the entries say.
 type Digest struct {
 	Version  uint
-	Frontier Hash // of the entries held, as Held has it
+	Frontier Hash // of the entries held, as Held has it; where some take a newer sheaf, another one
 	Sum      Hash
 }
 
@@ -47,9 +47,13 @@ func (f *Folder) Digest(ctx context.Context) (Digest, error) {
 	d := &digesting{f: f, Digest: Digest{Version: DigestVersion}, order: held.order}
 	nodes := f.tree.Nodes()
 	d.members()
+	all := len(f.unread) == 0
 	f.mu.Unlock()
 	if err == nil {
 		d.Frontier, err = f.hashHeld(held)
+	}
+	if !all {
+		d.Frontier = f.home.speaks.asRead(d.Frontier)
 	}
 	if err != nil {
 		return Digest{}, err

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
+	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
@@ -82,6 +84,58 @@ func (f *Folder) Waiting() (inMemory int, more bool) {
 func (o Options) On(disk vfs.FS) Options {
 	o.db.FS = disk
 	return o
+}
+
+// Newer returns options for a home of the sheaf after this one. It knows rules 2, which it needs for
+// every event on several versions, for modes, and for what Newer writes.
+func (o Options) Newer() Options {
+	o.speaks = &language{rules: 2, encode: encodeNewer, decode: decodeNewer}
+	return o
+}
+
+// IsNewer reports whether a home is one of Newer.
+func (h *Home) IsNewer() bool { return h.speaks.rules > Rules }
+
+// Numbered is a payload that begins with the number of the rules that it takes.
+func Numbered(rules uint64, elements ...any) []byte {
+	return encode(append([]any{rules}, elements...))
+}
+
+func encodeNewer(ops []op) []byte {
+	numbered, all := false, make([]any, len(ops))
+	for i, o := range ops {
+		all[i] = o
+		switch {
+		case o.Admit != nil || o.Found != nil:
+			return encodeOps(ops)
+		case o.Text != nil:
+			ev, err := text.DecodeEvent(o.Text.Event)
+			numbered = numbered || err == nil && len(ev.Parents) > 1
+		case o.Tree != nil:
+			numbered = numbered || o.Tree.Do == tree.OpMode
+		}
+	}
+	if !numbered {
+		return encodeOps(ops)
+	}
+	return Numbered(2, all...)
+}
+
+func decodeNewer(plain []byte) ([]op, error) {
+	if n, ok := leadingNumber(plain); !ok || n != 2 {
+		return decodeOps(plain)
+	}
+	var all []cbor.RawMessage
+	if err := opsMode.Unmarshal(plain, &all); err != nil {
+		return nil, err
+	}
+	ops := make([]op, len(all)-1)
+	for i := range ops {
+		if err := opsMode.Unmarshal(all[i+1], &ops[i]); err != nil {
+			return nil, err
+		}
+	}
+	return ops, nil
 }
 
 // Key is what the payloads of the folder's entries are encrypted with.

@@ -32,6 +32,7 @@ type Folder struct {
 	gather   *gather  // what they are for, if they are kept together
 	notes    []Note
 	expired  map[Hash]bool // objects that were freed on purpose
+	unread   map[Device]unreadCount
 	began    int64         // unix ns: when the folder came to this device
 	broken   error         // the state in memory may be ahead of the disk
 	closed   bool
@@ -63,7 +64,11 @@ type member struct {
 // openFolder brings a folder's state to memory from its records.
 func openFolder(h *Home, g Grant) (*Folder, error) {
 	f := &Folder{home: h, id: g.Folder, grant: g, notices: startNotices()}
-	if err := f.load(); err != nil {
+	err := f.load()
+	if err == nil {
+		err = f.readUnread()
+	}
+	if err != nil {
 		f.stop()
 		return nil, err
 	}
@@ -106,6 +111,9 @@ func (f *Folder) load() error {
 		}
 	}
 	f.tree.SetReady(here)
+	if err := f.loadUnread(); err != nil {
+		return err
+	}
 	if err := f.loadNotes(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -29,7 +30,8 @@ type Options struct {
 	DeviceName string       // of a new home; what others see this device as
 	Logger     *slog.Logger // nil: nothing is logged
 
-	db kv.Options // of the database: tests give it a disk of theirs
+	db     kv.Options // of the database: tests give it a disk of theirs
+	speaks *language  // nil: today's
 }
 
 // Home is one device: its key, its database and its objects, in one directory.
@@ -44,6 +46,7 @@ type Home struct {
 	db      *kv.DB
 	objects *blob.Store
 	flush   *flusher
+	speaks  *language
 	fresh   bool // feeds go on in new runs: this may be a copy, or have lost its tail
 
 	mu      sync.Mutex
@@ -163,7 +166,7 @@ func openLocked(dir string, lock *os.File, o Options) (*Home, error) {
 	}
 	h := &Home{
 		dir: dir, lock: lock, key: key, device: feed.DeviceOf(key), log: o.Logger,
-		folders: map[FolderID]*Folder{},
+		speaks: cmp.Or(o.speaks, &today), folders: map[FolderID]*Folder{},
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -195,7 +198,7 @@ func (h *Home) load() error { return h.loadAs(false) }
 
 // loadAs is load; newRuns has the feeds go on in new runs, though the home was closed in order.
 func (h *Home) loadAs(newRuns bool) error {
-	if err := h.checkKey(); err != nil {
+	if err := errors.Join(h.checkKey(), h.checkRules()); err != nil {
 		return err
 	}
 	name, _, err := h.db.Get([]byte(deviceNameKey))
@@ -213,6 +216,7 @@ func (h *Home) loadAs(newRuns bool) error {
 	b := h.db.Batch()
 	b.Delete([]byte(cleanKey))
 	b.Set([]byte(deviceKey), h.device[:])
+	b.Set([]byte(rulesKey), be64(h.speaks.rules))
 	if err := h.db.Commit(b); err != nil {
 		return storage("open", h.dir, err)
 	}

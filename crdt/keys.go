@@ -10,6 +10,7 @@ import (
 //
 //	d                         the device's name
 //	D                         the device's public key
+//	R                         the Rules of the newest sheaf that has had the home
 //	c                         set by an orderly close: where the home was
 //	l/KEY                     a local setting
 //	g/FOLDER                  the grant by which the folder is here
@@ -21,6 +22,7 @@ import (
 //	f/FOLDER z NODE           the size of a text at a version
 //	f/FOLDER v                the rules of merging that those sizes are by: a DigestVersion
 //	f/FOLDER d NODE           the digest of a text at a version
+//	f/FOLDER u ORDER          an entry that takes a newer sheaf to read it
 //	f/FOLDER p INDEX          an operation that is not yet in an entry
 //	f/FOLDER P                the entry that they will be in
 //	f/FOLDER a HASH           when an object came that a version had waited for
@@ -31,6 +33,7 @@ import (
 const (
 	deviceNameKey = "d"
 	deviceKey     = "D"
+	rulesKey      = "R"
 	cleanKey      = "c"
 	settingPrefix = "l/"
 	grantPrefix   = "g/"

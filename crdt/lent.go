@@ -146,10 +146,6 @@ func (f *Folder) entryOps(order uint64) ([]op, error) {
 	if err != nil {
 		return nil, damaged(err)
 	}
-	plain, err := e.Open(f.grant.Key)
-	if err != nil {
-		return nil, damaged(err)
-	}
-	ops, err := decodeOps(plain)
+	ops, _, err := f.home.speaks.operations(e, f.grant.Key)
 	return ops, damaged(err)
 }

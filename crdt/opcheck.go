@@ -8,9 +8,10 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
 
-// What a device may put into an entry. decodeOps refuses a whole entry for one operation that does
-// not read, and what comes after a refused entry in its feed is refused with it. So the limits that
-// readers have are looked at before an operation is made, where its maker can still be told.
+// What a device may put into an entry. By rules that they know, all devices refuse a whole entry for
+// one operation that does not read, and what comes after a refused entry in its feed is refused with
+// it. So the limits that readers have are looked at before an operation is made, where its maker can
+// still be told.
 
 // resolveOp finds what an operation of this device stands for, if it is a textOp. size is as in
 // pend. It fails with ErrInvalid where another device would refuse the operation, or do nothing for it.

@@ -156,7 +156,7 @@ func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
 	}
 	e, err := feed.Seal(f.home.key, f.grant.Key, feed.Draft{
 		Folder: f.id, Feed: p.id, Seq: p.seq, Prev: f.own.head.Hash, Frontier: changed, Time: p.since,
-	}, encodeOps(p.ops))
+	}, f.home.speaks.encode(p.ops))
 	if err != nil {
 		return nil, fail("seal", f.grant.Name, ErrInvalid, err)
 	}

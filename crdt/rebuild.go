@@ -23,7 +23,7 @@ func (h *Home) beside(dir string) (*Home, error) {
 		return nil, storage("check", dir, err)
 	}
 	return &Home{
-		dir: h.dir, name: h.name, key: h.key, device: h.device, log: h.log, db: db, objects: h.objects,
+		dir: h.dir, name: h.name, key: h.key, device: h.device, log: h.log, db: db, objects: h.objects, speaks: h.speaks,
 		flush: &flusher{wake: make(chan struct{}, 1)}, // nobody flushes: it is synced once, at the end
 		fresh: true, folders: map[FolderID]*Folder{},
 	}, nil

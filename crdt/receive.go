@@ -243,12 +243,9 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 		}
 		lamport = max(lamport, l)
 	}
-	plain, err := e.Open(f.grant.Key)
-	if err != nil {
-		return nil, fail("receive", name, ErrEntry, err)
-	}
-	ops, err := decodeOps(plain)
-	if err != nil {
+	ops, size, err := f.home.speaks.operations(e, f.grant.Key)
+	var newer unreadError
+	if err != nil && !errors.As(err, &newer) {
 		return nil, fail("receive", name, ErrEntry, err)
 	}
 	lamport++
@@ -260,20 +257,10 @@ func (f *Folder) accept(b *kv.Batch, e *feed.Entry) ([]tree.Change, error) {
 		applied = f.appliedAt(e.Head())
 	}
 	r := record{Feed: e.Feed, Seq: e.Seq, Lamport: lamport, Applied: applied, Time: e.Time}
-	lends := uint64(0)
-	if len(plain) <= maxLending {
-		lends = f.order + 1
+	changes := f.applyOps(b, &r, ops, f.order+1, size)
+	if newer.rules > 0 {
+		f.leaveUnread(b, f.order+1, &r, newer.rules)
 	}
-	f.tree.Hold()
-	for i, o := range ops {
-		s := tree.Stamp{Lamport: lamport, Feed: e.Feed, Seq: e.Seq, Index: uint32(i)}
-		kept, _ := f.apply(b, when{s, applied, e.Time, lends}, o)
-		if kept.Tree != nil || kept.Raw != nil {
-			kept.Index = s.Index
-			r.Ops = append(r.Ops, kept)
-		}
-	}
-	changes := f.tree.Release()
 	if prior := f.frontier[e.Feed]; prior.Seq >= e.Seq {
 		f.note(b, Note{Time: nowTime(), Kind: "feed", Path: name,
 			Text: "two entries of one number: a copy of that device's home was in use; both were applied"})

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
@@ -34,7 +35,7 @@ func Repair(ctx context.Context, dir string, o Options, say func(string)) (*Chec
 	}
 	r := &repairing{dir: dir, aside: filepath.Join(dir, damagedDir, time.Now().Format("20060102-150405")),
 		Checkup: &Checkup{Damage: []Damage{}}, say: say}
-	r.h = &Home{dir: dir, lock: lock, log: o.Logger, folders: map[FolderID]*Folder{}}
+	r.h = &Home{dir: dir, lock: lock, log: o.Logger, speaks: cmp.Or(o.speaks, &today), folders: map[FolderID]*Folder{}}
 	if r.h.log == nil {
 		r.h.log = slog.New(slog.DiscardHandler)
 	}
@@ -73,7 +74,7 @@ func (r *repairing) run(ctx context.Context) error {
 	}
 	remake, loaded := false, false
 	switch err := h.loadAs(true); {
-	case errors.Is(err, ErrNoSpace):
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrNewer):
 		return err
 	case err != nil:
 		r.add(Damage{What: "database", Path: path, Text: err.Error()})

@@ -29,7 +29,7 @@ var chances = map[string]int{
 	"chmod": 3, "open": 5, "save": 14, "save twice": 2, "append": 4, "replace by rename": 2, "symlink": 1,
 	"object": 4, "same change": 3, "same directory": 2, "restore": 2, "undo": 2, "choose": 2,
 	"deliver": 24, "apart": 3, "reopen": 2, "kill": 3, "power loss": 5, "fsync": 2, "back up": 2, "restore home": 1,
-	"poison": 4, "join": 2, "note checkpoint": 2,
+	"poison": 4, "join": 2, "note checkpoint": 2, "update": 1,
 }
 
 // plan draws n actions.
@@ -88,6 +88,8 @@ func (w *world) do(act action) {
 		}
 	case "note checkpoint":
 		w.noteCheckpoint(a)
+	case "update":
+		w.update(a)
 	case "poison":
 		w.mallory.act(w, a)
 	case "join":

@@ -25,6 +25,14 @@ func (f *Folder) Poison(r *rand.Rand, nodes []NodeID) []byte {
 	for range 1 + r.IntN(4) {
 		ops = append(ops, f.poison(r, nodes[r.IntN(len(nodes))], nodes[r.IntN(len(nodes))]))
 	}
+	switch r.IntN(20) {
+	case 0:
+		return Numbered(2, "no operation", ops)
+	case 1:
+		return Numbered(2, ops[0])
+	case 2:
+		return Numbered(r.Uint64()) // of a sheaf that will never be, perhaps
+	}
 	return encodeOps(ops)
 }
 

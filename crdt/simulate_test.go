@@ -73,6 +73,11 @@ func play(t *testing.T, seed uint64, acts []action) (wrong string, trace []strin
 			w.do(act)
 		}
 		w.settle()
+		w.agree()
+		for _, a := range w.devices {
+			w.update(a)
+		}
+		w.settle()
 		w.check()
 		if seed%4 == 0 {
 			w.empty()

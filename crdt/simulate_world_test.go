@@ -273,6 +273,40 @@ func (w *world) shows(a *actor) (all string, first bool) {
 	return a.dump(), false
 }
 
+// update has a device run the next sheaf from now on.
+func (w *world) update(a *actor) {
+	if a.home.IsNewer() {
+		return
+	}
+	w.say(a, "is updated")
+	a.options = a.options.Newer()
+	id := a.f.ID()
+	a.view.cancel()
+	if err := a.home.Close(); err != nil {
+		w.Fatal(err)
+	}
+	w.synced(a)
+	a.start(id, a.disk)
+}
+
+// agree holds that devices that hold the same, and can read the same of it, show the same.
+func (w *world) agree() {
+	var by [2]*actor
+	for _, a := range w.devices {
+		i := 0
+		if a.home.IsNewer() {
+			i = 1
+		}
+		if by[i] == nil {
+			by[i] = a
+		} else if got, want := a.dump(), by[i].dump(); got != want {
+			w.Fatalf("before all are updated, %s shows\n%s\nbut %s shows\n%s", by[i].name(), want, a.name(), got)
+		} else if x, y := by[i].digest(), a.digest(); x != y {
+			w.Fatalf("before all are updated, %s and %s have the digests %v and %v", by[i].name(), a.name(), x, y)
+		}
+	}
+}
+
 // kill goes on with the home as a killed process would have left it.
 func (w *world) kill(a *actor) {
 	before, first := w.shows(a)

@@ -71,7 +71,7 @@ func (f *Folder) Status() Status {
 	defer f.mu.RUnlock()
 	s := Status{
 		ID: f.id, Name: f.grant.Name, Devices: f.devices(), Entries: f.order,
-		Notes: slices.Clone(f.notes), First: f.firstView(),
+		Notes: slices.Clone(f.notes), First: f.firstView(), Unread: f.unreadDevices(),
 	}
 	f.seen().Walk(func(path string, e tree.Dirent) bool {
 		switch {

@@ -209,4 +209,5 @@ type Status struct {
 	Beside   []string     `json:"beside,omitempty"` // versions that do not merge, shown beside the file
 	Heads    []Head       `json:"heads,omitempty"`
 	First    *FirstView   `json:"first,omitempty"` // nil: what is shown is confirmed
+	Unread   []Unread     `json:"unread,omitempty"`
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// The two modes of CBOR of this package. Decoding refuses what a strict decoder can refuse;
+// The modes of CBOR of this package. Decoding refuses what a strict decoder can refuse;
 // the rest shows when the result is encoded again and compared.
 var (
 	encMode = must(cbor.CoreDetEncOptions().UserBufferEncMode())
@@ -19,6 +19,9 @@ var (
 		MaxArrayElements: MaxFrontier,
 		MaxMapPairs:      16,
 	}.DecMode())
+
+	// anyMode reads of what a later version wrote only which version that is.
+	anyMode = must(cbor.DecOptions{IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden}.DecMode())
 )
 
 func encode(v any) []byte {

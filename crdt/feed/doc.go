@@ -29,7 +29,8 @@
 //	[version, device, run, seq, prev, [[device, run, seq, hash], …], epoch, time]
 //
 // and payload is an 8-byte salt followed by XChaCha20-Poly1305 of the packed operations: a
-// zero byte and they themselves, or a one and their zstd, whichever is shorter. The folder is
+// zero byte and they themselves, or a one and their zstd, whichever is shorter. Other first bytes,
+// and higher versions, are those of a newer sheaf (ErrNewer). The folder is
 // not in the entry, because who has one always knows it, but everything depends on it: the
 // additional data is the folder and the header, the nonce is the first 24 bytes of BLAKE3 (key
 // derivation mode, context [nonceContext]) over these and the salt, and the entry's hash is

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
 	"github.com/zeebo/blake3"
 )
 
@@ -24,6 +25,7 @@ var (
 	ErrSignature = errors.New("signature does not verify")
 	ErrTooLarge  = errors.New("too large")
 	ErrKey       = errors.New("wrong key")
+	ErrNewer     = errors.New("made by a newer sheaf") // of a format that is not known here: no fault of anybody's
 )
 
 const (
@@ -87,8 +89,8 @@ func (e *Entry) Verify() error {
 
 // Decode reads an entry of a folder, which is not in b: an entry of another one decodes, and does
 // not verify. It fails with ErrMalformed or ErrTooLarge for everything that is
-// not exactly what Bytes of a valid entry returns; it does not verify the signature. It
-// keeps no reference to b.
+// not exactly what Bytes of a valid entry returns, and with ErrNewer for an entry of a later version
+// of the format; it does not verify the signature. It keeps no reference to b.
 func Decode(folder Folder, b []byte) (*Entry, error) {
 	if len(b) > MaxEntry {
 		return nil, fmt.Errorf("entry of %d bytes: %w", len(b), ErrTooLarge)
@@ -98,10 +100,16 @@ func Decode(folder Folder, b []byte) (*Entry, error) {
 		return nil, fmt.Errorf("entry: %w", err)
 	}
 	var h wireHeader
-	if err := decode(f.Header, &h); err != nil {
-		return nil, fmt.Errorf("entry: header: %w", err)
+	err := decode(f.Header, &h)
+	if err != nil {
+		h.Version = versionOf(f.Header) // a later one may have more in it
 	}
-	if h.Version != version {
+	switch {
+	case h.Version > version:
+		return nil, fmt.Errorf("entry: format %d, and here it is %d: %w", h.Version, version, ErrNewer)
+	case err != nil:
+		return nil, fmt.Errorf("entry: header: %w", err)
+	case h.Version != version:
 		return nil, fmt.Errorf("entry: version %d is not known here: %w", h.Version, ErrMalformed)
 	}
 	if len(f.Signature) != ed25519.SignatureSize {
@@ -123,6 +131,15 @@ func Decode(folder Folder, b []byte) (*Entry, error) {
 		return nil, fmt.Errorf("entry %s: encoding not canonical: %w", e.name(), ErrMalformed)
 	}
 	return e, nil
+}
+
+// versionOf returns the version of a header of any version; 0 if it is none.
+func versionOf(header []byte) (v uint64) {
+	var fields []cbor.RawMessage
+	if anyMode.Unmarshal(header, &fields) != nil || len(fields) == 0 || decode(fields[0], &v) != nil {
+		return 0
+	}
+	return v
 }
 
 // check holds the rules that makers and readers of entries share.

@@ -190,16 +190,43 @@ func TestDecompressionBomb(t *testing.T) {
 	if _, err := e.Open(key); !errors.Is(err, ErrTooLarge) {
 		t.Fatalf("Open: %v", err)
 	}
-	for _, packed := range []string{"\x01not zstd", "\x02neither"} {
-		e = sealPacked(priv, key, testDraft(priv), []byte(packed))
-		if _, err := e.Open(key); !errors.Is(err, ErrMalformed) {
-			t.Fatalf("Open of what is not compressed: %v", err)
-		}
+	e = sealPacked(priv, key, testDraft(priv), []byte("\x01not zstd"))
+	if _, err := e.Open(key); !errors.Is(err, ErrMalformed) {
+		t.Fatalf("Open of what is not compressed: %v", err)
 	}
 	twice := slices.Concat([]byte{packedZstd}, enc.EncodeAll(make([]byte, MaxPlain), nil), enc.EncodeAll(make([]byte, MaxPlain), nil))
 	e = sealPacked(priv, key, testDraft(priv), twice)
 	if _, err := e.Open(key); !errors.Is(err, ErrTooLarge) {
 		t.Fatalf("Open of two frames: %v", err)
+	}
+}
+
+// What a later version of the format made is told from what is malformed: it is nobody's fault.
+func TestNewer(t *testing.T) {
+	priv, key := signer(1), Key{1}
+	e := sealPacked(priv, key, testDraft(priv), []byte("\x02packed as nobody knows yet"))
+	if _, err := e.Open(key); !errors.Is(err, ErrNewer) {
+		t.Errorf("Open of what is packed in a new way: %v", err)
+	}
+	header := func(fields ...any) []byte {
+		return encode(wireEntry{Header: encode(fields), Payload: make([]byte, minPayload), Signature: make([]byte, ed25519.SignatureSize)})
+	}
+	for want, entries := range map[error][][]byte{
+		ErrNewer: {
+			header(version+1, Device{1}, 0, 1, Hash{}, []wireHead{}, Epoch{}, 0),
+			header(version+1, Device{1}, 0, 1, Hash{}, []wireHead{}, Epoch{}, 0, "and more"),
+			header(version + 1),
+		},
+		ErrMalformed: {
+			header(version-1, Device{1}, 0, 1, Hash{}, []wireHead{}, Epoch{}, 0),
+			header(version), header(), header("3"), header(-1),
+		},
+	} {
+		for i, b := range entries {
+			if _, err := Decode(testFolder, b); !errors.Is(err, want) {
+				t.Errorf("Decode of entry %d that is %v: %v", i, want, err)
+			}
+		}
 	}
 }
 

@@ -102,7 +102,8 @@ func pack(plain []byte) ([]byte, error) {
 
 // Open returns the operations of an entry. It fails with ErrKey when key is not of the
 // entry's epoch, with ErrMalformed when the payload is not what that key sealed for this
-// place, and with ErrTooLarge when it unpacks to more than MaxPlain bytes.
+// place, with ErrTooLarge when it unpacks to more than MaxPlain bytes, and with ErrNewer when it is
+// packed in a way that is not known here.
 func (e *Entry) Open(key Key) ([]byte, error) {
 	if key.Epoch() != e.Epoch {
 		return nil, fmt.Errorf("entry %s: of epoch %.8s: %w", e.name(), e.Epoch, ErrKey)
@@ -117,7 +118,7 @@ func (e *Entry) Open(key Key) ([]byte, error) {
 	case packed[0] == packedPlain:
 		return packed[1:], nil
 	case packed[0] != packedZstd:
-		return nil, fmt.Errorf("entry %s: payload packed in an unknown way: %w", e.name(), ErrMalformed)
+		return nil, fmt.Errorf("entry %s: payload packed in way %d: %w", e.name(), packed[0], ErrNewer)
 	}
 	dec, err := decoder()
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 // event that is read again passes here and is hashed, so both directions are written by hand; tests hold them against a
 // CBOR library.
 
-// format is the first element of an encoded event.
+// format is the first element of an encoded event: by which rules of merging its positions hold, if it is made on several
+// events. It is part of the event's id. Rules that merge otherwise need another one, and payloads that say so (crdt.Rules).
 const format = 1
 
 // Major types of CBOR.

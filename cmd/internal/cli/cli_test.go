@@ -116,6 +116,7 @@ func TestWriteFolder(t *testing.T) {
 			{Name: "desktop", Connected: true, EntriesToGet: 2, BytesToGet: 2048},
 			{Name: "old laptop", EntriesToSend: 7, LastError: "no address answered", Rules: "older"},
 		},
+		Unread: []control.Unread{{Device: "desktop", Entries: 12, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)}},
 		Notes: []control.Note{{Kind: "set-aside", Path: "/n.unmounted", Text: "files", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)}},
 	})
 	want := `notes  /n
@@ -123,6 +124,8 @@ func TestWriteFolder(t *testing.T) {
   old laptop  not connected  to send: 7 entries, 0 B (no address answered)
   old laptop merges by the rules of an older sheaf: a text that both changed may differ from device to device
   hint: update sheaf on old laptop
+  desktop made changes with a newer sheaf: 12 entries since 2026-01-02 03:04:05 are kept and passed on, and what they change shows as it was
+  hint: update sheaf on this device; then they show
   2026-01-02 03:04:05 set-aside: /n.unmounted: files
 `
 	if b.String() != want {

@@ -187,6 +187,10 @@ func (a *app) examine(ctx context.Context) []finding {
 	check("expiry", "freed so far: "+freedLine(s.Freed), nil)
 	for _, f := range s.Folders {
 		check("mount", fmt.Sprintf("folder %q on %s", f.Name, orNone(f.Path)), mountError(f))
+		for _, u := range f.Unread {
+			check("version", "", control.Errorf(control.Failure, "folder %q: %d entries of %s take a newer sheaf than this one", f.Name, u.Entries, u.Device).
+				WithHint("update sheaf on this device"))
+		}
 		if len(f.Notes) > 0 {
 			check("notes", fmt.Sprintf("folder %q has %d notes: see sheaf status", f.Name, len(f.Notes)), nil)
 		}

@@ -115,6 +115,7 @@ func writeFolder(b *strings.Builder, f control.FolderStatus) {
 		writeDiverged(b, d)
 		writeRules(b, d)
 	}
+	writeUnread(b, f.Unread)
 	writeHeads(b, f.Heads)
 	writeLocal(b, f.Local)
 	for _, h := range f.Held {
@@ -155,6 +156,17 @@ func writeRules(b *strings.Builder, d control.PeerStatus) {
 	}
 	fmt.Fprintf(b, "  %s merges by the rules of %s sheaf: a text that both changed may differ from device to device\n", visibleName(d.Name), whose)
 	fmt.Fprintf(b, "  hint: update sheaf %s\n", where)
+}
+
+// writeUnread says whose changes wait for a newer sheaf.
+func writeUnread(b *strings.Builder, unread []control.Unread) {
+	for _, u := range unread {
+		fmt.Fprintf(b, "  %s made changes with a newer sheaf: %d entries since %s are kept and passed on, and what they change shows as it was\n",
+			visibleName(u.Device), u.Entries, u.Since.Local().Format(time.DateTime))
+	}
+	if len(unread) > 0 {
+		fmt.Fprint(b, "  hint: update sheaf on this device; then they show\n")
+	}
 }
 
 func writeHeads(b *strings.Builder, heads []control.Head) {

@@ -141,6 +141,16 @@ type FolderStatus struct {
 	// First is whose word the folder shows until enough has arrived to check it: so long it is
 	// read only.
 	First *First `json:"first,omitempty"`
+	// Unread is the changes that wait until this device has a newer sheaf, by who made them.
+	Unread []Unread `json:"unread,omitempty"`
+}
+
+// Unread is changes of one device that this one holds and cannot read.
+type Unread struct {
+	ID      string    `json:"id"`
+	Device  string    `json:"device"` // its name
+	Entries int       `json:"entries"`
+	Since   time.Time `json:"since"` // when the first of them came
 }
 
 // First is a first view of a folder that is new here.

@@ -35,6 +35,7 @@ var kinds = []struct {
 	{plain.ErrForeign, control.InUse, "choose another path"},
 	{crdt.ErrNoSpace, control.DiskFull, "make room, then try again: nothing that was written is lost"},
 	{crdt.ErrDamaged, control.Damaged, "nothing was changed; sheaf doctor --repair (after sheaf down) mends what it can and keeps what it cannot, or join again with a new --home"},
+	{crdt.ErrNewer, control.Failure, "update sheaf on this device"},
 	{crdt.ErrInUse, control.InUse, "one process at a time may have a home open: end the other one (sheaf down)"},
 	{crdt.ErrNoHome, control.NotFound, "make a folder with sheaf init, join one with sheaf join, or name another home with --home"},
 	{crdt.ErrNotExist, control.NotFound, ""},

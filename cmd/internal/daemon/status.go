@@ -67,6 +67,9 @@ func (d *daemon) folderStatus(f *crdt.Folder) (control.FolderStatus, error) {
 	if v := cs.First; v != nil {
 		s.First = &control.First{Maker: v.Name, Since: v.Since, Entries: v.Entries}
 	}
+	for _, u := range cs.Unread {
+		s.Unread = append(s.Unread, control.Unread{ID: u.Device.String(), Device: u.Name, Entries: u.Entries, Since: u.Since})
+	}
 	for _, h := range cs.Heads {
 		s.Heads = append(s.Heads, control.Head{Path: h.Path, Device: h.Name, Head: h.Head})
 	}
