@@ -155,6 +155,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestGitInside", "fs-git-in-pieces", "entries"},
 	{"TestFirstView", "peer-no-checkpoints", "all names before all entries"},
 	{"TestDiverged", "peer-no-digests", "b is not known to have diverged"},
+	{"TestNewer", "crdt-skip-newer", "a says what it cannot read"},
 	{"TestAutomerge", "text-order", "it is not the text that Automerge makes of its changes"},
 	{"TestWhole", "fs-merge-everything", "is mixed"},
 	{"TestBadInput", "kv-start-empty", "up over a damaged database"},

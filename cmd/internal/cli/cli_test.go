@@ -124,7 +124,7 @@ func TestWriteFolder(t *testing.T) {
   old laptop  not connected  to send: 7 entries, 0 B (no address answered)
   old laptop merges by the rules of an older sheaf: a text that both changed may differ from device to device
   hint: update sheaf on old laptop
-  desktop made changes with a newer sheaf: 12 entries since 2026-01-02 03:04:05 are kept and passed on, and what they change shows as it was
+  desktop made changes with a newer sheaf (12 since 2026-01-02 03:04:05): they are kept and passed on, and what they change shows as it was
   hint: update sheaf on this device; then they show
   2026-01-02 03:04:05 set-aside: /n.unmounted: files
 `

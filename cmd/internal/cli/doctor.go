@@ -188,7 +188,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	for _, f := range s.Folders {
 		check("mount", fmt.Sprintf("folder %q on %s", f.Name, orNone(f.Path)), mountError(f))
 		for _, u := range f.Unread {
-			check("version", "", control.Errorf(control.Failure, "folder %q: %d entries of %s take a newer sheaf than this one", f.Name, u.Entries, u.Device).
+			check("version", "", control.Errorf(control.Failure, "folder %q: changes of %s (%d) take a newer sheaf than this one", f.Name, u.Device, u.Entries).
 				WithHint("update sheaf on this device"))
 		}
 		if len(f.Notes) > 0 {

@@ -161,7 +161,7 @@ func writeRules(b *strings.Builder, d control.PeerStatus) {
 // writeUnread says whose changes wait for a newer sheaf.
 func writeUnread(b *strings.Builder, unread []control.Unread) {
 	for _, u := range unread {
-		fmt.Fprintf(b, "  %s made changes with a newer sheaf: %d entries since %s are kept and passed on, and what they change shows as it was\n",
+		fmt.Fprintf(b, "  %s made changes with a newer sheaf (%d since %s): they are kept and passed on, and what they change shows as it was\n",
 			visibleName(u.Device), u.Entries, u.Since.Local().Format(time.DateTime))
 	}
 	if len(unread) > 0 {
