@@ -117,7 +117,7 @@ func TestWriteFolder(t *testing.T) {
 			{Name: "old laptop", EntriesToSend: 7, LastError: "no address answered", Rules: "older"},
 		},
 		Unread: []control.Unread{{Device: "desktop", Entries: 12, Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)}},
-		Notes: []control.Note{{Kind: "set-aside", Path: "/n.unmounted", Text: "files", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)}},
+		Notes:  []control.Note{{Kind: "set-aside", Path: "/n.unmounted", Text: "files", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)}},
 	})
 	want := `notes  /n
   desktop     connected      to get: 2 entries, 2.0 KiB

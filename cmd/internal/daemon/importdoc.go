@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sheaf-fs/sheaf/cmd/internal/automerge"
 	"github.com/sheaf-fs/sheaf/cmd/internal/control"
@@ -55,14 +56,7 @@ func (d *daemon) importDocument(ctx context.Context, r control.ImportRequest, _ 
 		return none, control.Errorf(control.Document, "%s: what is at %q is no text that a file can have: it has NUL in it, or is larger than %d MiB",
 			r.Document, a.Key, crdt.MaxText>>20)
 	}
-	versions := 0
-	err = f.Update(func(tx *crdt.Tx) (err error) {
-		if err := tx.Label(crdt.NewActionID(), "import "+rel); err != nil {
-			return err
-		}
-		versions, err = makeFile(tx, dir.Node, name, a)
-		return err
-	})
+	versions, err := makeFile(f, dir.Node, name, "import "+rel, a)
 	d.shown(ctx, f)
 	return control.ImportReply{Path: rel, Key: a.Key, Versions: versions}, AsUsage(err)
 }
@@ -97,45 +91,87 @@ func readDocument(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+// importTurn is for how long an import has others of the folder wait in one go.
+var importTurn = 20 * time.Millisecond
+
 // makeFile makes a file of a document's text: with its history, each change as a save by this
 // device from what its author had seen, where that is a history that a file can have; else with
-// the text alone. It returns how many versions it made.
-func makeFile(tx *crdt.Tx, dir crdt.NodeID, name string, a automerge.Answer) (versions int, err error) {
-	const mode = 0o644
-	steps := begun(a.Steps)
-	if len(steps) == 0 {
-		_, _, err := tx.Create(dir, name, mode, crdt.NewContent{Text: a.Text})
-		return 1, err
+// the text alone. It returns how many versions it made. Others have their turns while it works: they
+// see the text as it was at some step, and what they write meanwhile merges.
+func makeFile(f *crdt.Folder, dir crdt.NodeID, name, label string, a automerge.Answer) (versions int, err error) {
+	m := &documentFile{dir: dir, name: name, steps: begun(a.Steps), last: map[int]bool{}}
+	if len(m.steps) == 0 {
+		m.steps = []automerge.Step{{Text: a.Text}}
 	}
-	var node crdt.NodeID
-	made := make([]crdt.Version, len(steps))
-	last := map[int]bool{} // steps that nothing was made on
-	for i, s := range steps {
-		last[i] = true
-		var base []crdt.EventID
-		for _, n := range s.After {
-			base = append(base, made[n]...)
-			delete(last, n)
-		}
-		if i == 0 {
-			node, made[i], err = tx.Create(dir, name, mode, crdt.NewContent{Text: s.Text})
-		} else {
-			made[i], err = tx.Write(node, crdt.NewVersion(base...), crdt.NewContent{Text: s.Text})
-		}
+	m.made = make([]crdt.Version, 0, len(m.steps))
+	id := crdt.NewActionID()
+	for done := false; !done; {
+		err := f.Update(func(tx *crdt.Tx) error {
+			if err := tx.Label(id, label); err != nil {
+				return err
+			}
+			for until := time.Now().Add(importTurn); len(m.made) < len(m.steps); {
+				if err := m.step(tx); err != nil {
+					return err
+				}
+				if !time.Now().Before(until) {
+					return nil
+				}
+			}
+			done = true
+			// What the document says counts, also where its changes merge in another way here.
+			_, err := tx.Write(m.node, m.heads(), crdt.NewContent{Text: a.Text})
+			return err
+		})
 		if err != nil {
-			return 0, err
-		}
-		if i == 0 || !slices.Contains(base, made[i][0]) {
-			versions++
+			return m.versions, err
 		}
 	}
+	return m.versions, nil
+}
+
+// documentFile is a file that is made of a document's steps.
+type documentFile struct {
+	dir      crdt.NodeID
+	name     string
+	steps    []automerge.Step
+	node     crdt.NodeID
+	made     []crdt.Version // of the steps that are done
+	last     map[int]bool   // of these, those that nothing was made on
+	versions int
+}
+
+// step makes the version of the next step.
+func (m *documentFile) step(tx *crdt.Tx) (err error) {
+	i := len(m.made)
+	s, v := m.steps[i], crdt.Version(nil)
+	var base []crdt.EventID
+	for _, n := range s.After {
+		base = append(base, m.made[n]...)
+		delete(m.last, n)
+	}
+	m.last[i] = true
+	if i == 0 {
+		m.node, v, err = tx.Create(m.dir, m.name, 0o644, crdt.NewContent{Text: s.Text})
+	} else {
+		v, err = tx.Write(m.node, crdt.NewVersion(base...), crdt.NewContent{Text: s.Text})
+	}
+	if err != nil {
+		return err
+	}
+	if m.made = append(m.made, v); i == 0 || !slices.Contains(base, v[0]) {
+		m.versions++
+	}
+	return nil
+}
+
+// heads is the version of all that was made.
+func (m *documentFile) heads() crdt.Version {
 	var heads []crdt.EventID
-	for i := range last {
-		heads = append(heads, made[i]...)
+	for i := range m.last {
+		heads = append(heads, m.made[i]...)
 	}
-	// What the document says counts, also where its changes merge in another way here.
-	_, err = tx.Write(node, crdt.NewVersion(heads...), crdt.NewContent{Text: a.Text})
-	return versions, err
+	return crdt.NewVersion(heads...)
 }
 
 // begun are the steps from the first that is not empty on, with their numbers among themselves.

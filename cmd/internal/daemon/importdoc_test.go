@@ -35,11 +35,7 @@ func TestMakeFile(t *testing.T) {
 		"changed nothing":  {steps{{Text: "a\n"}, {After: []int{0}, Text: "a\n"}, {After: []int{1}, Text: "b\n"}}, "b\n", 2},
 		"made on nothing":  {steps{{}, {}, {After: []int{0, 1}, Text: "a\n"}, {After: []int{2}, Text: "b\n"}}, "b\n", 2},
 	} {
-		err := f.Update(func(tx *crdt.Tx) error {
-			_, err := makeFile(tx, crdt.Root, name, automerge.Answer{Key: "content", Text: c.text, Steps: c.steps})
-			return err
-		})
-		if err != nil {
+		if _, err := makeFile(f, crdt.Root, name, "import", automerge.Answer{Key: "content", Text: c.text, Steps: c.steps}); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -59,5 +55,44 @@ func TestMakeFile(t *testing.T) {
 	all, err := f.ReadDir(crdt.Root)
 	if err != nil || len(all) != 10 {
 		t.Errorf("%d names, %v", len(all), err)
+	}
+}
+
+// Others have their turns while a long history is imported, which is undone as one.
+func TestMakeFileInTurns(t *testing.T) {
+	was := importTurn
+	importTurn = 0
+	defer func() { importTurn = was }()
+	h, err := crdt.Init(t.TempDir(), crdt.Options{DeviceName: "desk"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	f, err := h.CreateFolder("notes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 100
+	steps := []automerge.Step{{Text: "0\n"}}
+	for i := 1; i < n; i++ {
+		steps = append(steps, automerge.Step{After: []int{i - 1}, Text: steps[i-1].Text + "more\n"})
+	}
+	turns := 0
+	defer f.Subscribe(func(crdt.Notice) { turns++ })()
+	text := steps[n-1].Text
+	if made, err := makeFile(f, crdt.Root, "doc", "import doc", automerge.Answer{Text: text, Steps: steps}); err != nil || made != n {
+		t.Fatalf("%d versions, %v", made, err)
+	}
+	told := make(chan struct{})
+	f.Told(func() { close(told) })
+	if <-told; turns < n {
+		t.Errorf("%d steps were made in %d turns", n, turns)
+	}
+	u, err := f.Undo("", false)
+	if err != nil || u.Action.Label != "import doc" {
+		t.Errorf("undone is %+v, %v", u, err)
+	}
+	if i, err := f.Resolve("/doc"); err == nil {
+		t.Errorf("undone, it is there: %+v", i)
 	}
 }
