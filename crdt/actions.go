@@ -123,6 +123,25 @@ type gathering struct {
 	list []*action
 	open map[string]*action // by author: the one that may go on
 	byID map[ActionID]*action
+	last named // several Updates are in one entry
+}
+
+// named is the entry of an order.
+type named struct {
+	order uint64 // 0: none
+	hash  Hash
+}
+
+// hashOf names the entry that an operation came in.
+func (g *gathering) hashOf(s tree.Stamp, order uint64) (Hash, error) {
+	if g.last.order == order {
+		return g.last.hash, nil
+	}
+	h, err := g.f.hashOf(s, order)
+	if err == nil {
+		g.last = named{order, h}
+	}
+	return h, err
 }
 
 // mark says whether an action is undone. What an undone undo took back stands again.
@@ -179,7 +198,7 @@ func (g *gathering) update(d dated, ops []tree.Stamped, firstOfEntry bool) {
 	a := g.open[author]
 	if a == nil || !a.takes(d, ops, author, firstOfEntry) {
 		var id ActionID
-		h, err := g.f.hashOf(ops[0].Stamp, d.order)
+		h, err := g.hashOf(ops[0].Stamp, d.order)
 		if err != nil {
 			return
 		}

@@ -33,8 +33,8 @@ type Folder struct {
 	notes    []Note
 	expired  map[Hash]bool // objects that were freed on purpose
 	unread   map[Device]unreadCount
-	began    int64         // unix ns: when the folder came to this device
-	broken   error         // the state in memory may be ahead of the disk
+	began    int64 // unix ns: when the folder came to this device
+	broken   error // the state in memory may be ahead of the disk
 	closed   bool
 
 	// appliedAt tells when an entry was applied first, while the folder is made anew; nil: now.
