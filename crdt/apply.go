@@ -69,7 +69,11 @@ func (f *Folder) addText(b *kv.Batch, w when, v resolved) []tree.Change {
 	if b != nil {
 		f.storeText(b, w, v)
 	}
-	f.texts.add(v.text, v.event)
+	if v.here {
+		f.texts.begin(v.text, v.event)
+	} else {
+		f.texts.add(v.text, v.event)
+	}
 	return f.place(b, w, v.op, sizeOf(v.event))
 }
 

@@ -173,6 +173,7 @@ type resolved struct {
 	event text.Event
 	enc   []byte // the event encoded
 	text  lineage
+	here  bool // it begins a text that this device made
 }
 
 // resolve finds what a textOp stands for. It fails where that is nothing, on every device, or with
@@ -202,7 +203,7 @@ func (f *Folder) resolve(t *textOp) (resolved, error) {
 		return resolved{}, text.ErrMalformed
 	}
 	return resolved{
-		tree.Op{Do: tree.OpContent, Node: t.Node, Event: EventID(text.EncodedID(l, enc)), Parents: parents, Text: l, By: authorOf(t.By)}, ev, enc, l,
+		tree.Op{Do: tree.OpContent, Node: t.Node, Event: EventID(text.EncodedID(l, enc)), Parents: parents, Text: l, By: authorOf(t.By)}, ev, enc, l, t.whole != nil && len(ev.Parents) == 0,
 	}, nil
 }
 

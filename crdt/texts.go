@@ -54,6 +54,29 @@ func (t *texts) add(l lineage, ev text.Event) {
 	t.weigh(e)
 }
 
+// keptAtOnce is how many bytes of a text that was made here are worth keeping it: its maker has it
+// in memory, and is about to change it.
+const keptAtOnce = 64 << 10
+
+// begin is add for the first event of a text, made on this device. A long text is kept from then
+// on, with the bytes that its maker has: read again, they would be there twice.
+func (t *texts) begin(l lineage, ev text.Event) {
+	t.mu.Lock()
+	if t.docs[l] != nil || sizeOf(ev) < keptAtOnce {
+		t.mu.Unlock()
+		t.add(l, ev)
+		return
+	}
+	defer t.mu.Unlock()
+	d := text.NewDoc(l)
+	if _, err := d.Add(ev); err != nil {
+		return // it will be read
+	}
+	e := t.used.PushFront(&kept{lineage: l, doc: d})
+	t.docs[l] = e
+	t.weigh(e)
+}
+
 func (t *texts) drop(e *list.Element) {
 	k := e.Value.(*kept)
 	t.used.Remove(e)
