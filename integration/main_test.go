@@ -124,6 +124,7 @@ var breaks = []struct{ suite, fault, says string }{
 	{"TestApart", "crdt-every-save-differs", "sees"},
 	{"TestApart", "fs-impatient", "sees both"},
 	{"TestHeld", "fs-write-here", "b sees the write"},
+	{"TestHeldOverRestart", "fs-forget-sessions", "what was written is there"},
 	{"TestArrived", "fs-keep-names", "as in an ordinary directory"},
 	{"TestAppendFromBoth", "crdt-current-base", "0 times"},
 	{"TestOffline", "crdt-every-save-differs", "2 times"},
