@@ -54,7 +54,13 @@ func (fs *filesystem) harvest() {
 	fs.ripeMu.Unlock()
 	for in, err := range fs.publishNew(due) {
 		fs.log.Error("publish a new file", "name", in.label(), "err", err)
-		fs.later(quiet, func() { fs.ripen(in) })
+		wait := quiet
+		in.mu.Lock()
+		if in.sess != nil {
+			wait = in.sess.again()
+		}
+		in.mu.Unlock()
+		fs.later(wait, func() { fs.ripen(in) })
 	}
 }
 

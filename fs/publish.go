@@ -26,6 +26,7 @@ const (
 	holdSave     = 300 * time.Millisecond
 	holdRead     = 500 * time.Millisecond
 	holdAtMost   = time.Second
+	againAtMost  = 16 * time.Second
 	maxPublished = 128 // new files at once
 	maxLocked    = 32  // of these, while nobody can make another one
 
@@ -124,7 +125,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.Holding, v crdt.Versio
 	s.readers = nil
 	in.writer, in.writing = s.writer, s.begun
 	delete(in.guards, s.writer.wait().process)
-	s.made, s.dirty, s.since, s.closed = v, false, now, time.Time{}
+	s.made, s.dirty, s.since, s.closed, s.refused = v, false, now, time.Time{}, 0
 	if in.placed > 0 && s.stored == nil {
 		// The writer goes on at offsets of its own, so its bytes stay.
 		s.record.Base, s.record.Node, s.record.Object = v, in.node, false
@@ -362,11 +363,19 @@ func (fs *filesystem) look(in *inode, s *session) {
 			in.mu.Unlock()
 			return
 		}
-		wait = quiet
+		wait = s.again()
 	}
 	s.watched = true
 	in.mu.Unlock()
 	fs.later(wait, func() { fs.look(in, s) })
+}
+
+// again is how long to wait before a session is published again that was refused, on a full
+// disk: each time longer, since what is refused was read, and may have been copied, before. A
+// flush does not wait. The caller holds in.mu.
+func (s *session) again() time.Duration {
+	s.refused = min(max(2*s.refused, quiet), againAtMost)
+	return s.refused
 }
 
 // textSoFar tells whether the bytes are a text now: one cut in the middle of a

@@ -37,11 +37,12 @@ type session struct {
 	writer  *caller   // who wrote last
 	readers []*caller // who was given bytes that have no version yet
 	begun   time.Time
-	created time.Time // when the file was begun that is renamed over another, zero for the rest
-	since   time.Time // begun, or published last
-	last    time.Time // the last write
-	watched bool      // a timer looks after it
-	batched bool      // who publishes it with others ends its record
+	created time.Time     // when the file was begun that is renamed over another, zero for the rest
+	since   time.Time     // begun, or published last
+	last    time.Time     // the last write
+	watched bool          // a timer looks after it
+	refused time.Duration // how long its publication waited when it was last refused; 0: it was not
+	batched bool          // who publishes it with others ends its record
 }
 
 // how says how a session begins.

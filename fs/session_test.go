@@ -3,6 +3,7 @@ package fs
 import (
 	"os"
 	"testing"
+	"time"
 )
 
 // Who writes at an offset, or renames the file over another one, while bytes that were appended
@@ -61,4 +62,14 @@ func TestGoOnWithPacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "published without its journal", func() bool { return k.text("x.db") == half })
+}
+
+// What is refused is tried again ever more seldom, as what it costs is the same each time.
+func TestRefusedSessionsWaitLonger(t *testing.T) {
+	s := &session{}
+	for i, want := range []time.Duration{quiet, 2 * quiet, 4 * quiet, 8 * quiet, againAtMost, againAtMost} {
+		if got := s.again(); got != want {
+			t.Errorf("wait %d is %v, not %v", i, got, want)
+		}
+	}
 }
