@@ -66,17 +66,23 @@ func (fs *filesystem) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *f
 	if n.isCrossed() {
 		return fuse.Status(syscall.ESTALE)
 	}
+	var by *handle
+	if fh, ok := in.GetFh(); ok {
+		if by = fs.handle(fh); by != nil && by.in != n {
+			by = nil
+		}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !fs.isPoke(in.Pid) {
-		if st := fs.setAttr(n, in); !st.Ok() {
+		if st := fs.setAttr(n, by, in); !st.Ok() {
 			return st
 		}
 	}
 	return fs.attrOut(n, nil, out)
 }
 
-func (fs *filesystem) setAttr(n *inode, in *fuse.SetAttrIn) fuse.Status {
+func (fs *filesystem) setAttr(n *inode, by *handle, in *fuse.SetAttrIn) fuse.Status {
 	if n.alt != nil {
 		return fuse.EROFS
 	}
@@ -107,7 +113,7 @@ func (fs *filesystem) setAttr(n *inode, in *fuse.SetAttrIn) fuse.Status {
 	if n.kind != crdt.File {
 		return fuse.EINVAL
 	}
-	return status(fs.resize(n, in, int64(size)))
+	return status(fs.resize(n, by, in, int64(size)))
 }
 
 // chown gives a file to another owner of this device; the kernel has checked
@@ -189,16 +195,14 @@ func (fs *filesystem) change(n *inode, setMode bool, mode uint32, setMtime bool,
 	})
 }
 
-// resize truncates or extends. The caller holds in.mu.
-func (fs *filesystem) resize(n *inode, in *fuse.SetAttrIn, size int64) error {
+// resize truncates or extends, through a handle if by is not nil. The caller holds in.mu.
+func (fs *filesystem) resize(n *inode, by *handle, in *fuse.SetAttrIn, size int64) error {
 	if err := fs.load(n); err != nil {
 		return err
 	}
-	if fh, ok := in.GetFh(); ok && size > 0 {
-		if h := fs.handle(fh); h != nil && h.in == n {
-			if err := fs.stepBack(h, size); err != nil {
-				return err
-			}
+	if by != nil && size > 0 {
+		if err := fs.stepBack(by, size); err != nil {
+			return err
 		}
 	}
 	if size == n.size() && (size > 0 || n.sess == nil) {
@@ -223,6 +227,9 @@ func (fs *filesystem) resize(n *inode, in *fuse.SetAttrIn, size int64) error {
 		if err := fs.cut(s, size); err != nil {
 			return err
 		}
+	}
+	if by != nil {
+		by.changed(s)
 	}
 	if in.Uid != 0 {
 		fs.dropPrivileges(n, in.Owner)

@@ -22,6 +22,15 @@ func (s *session) body(like *crdt.Body) (b *crdt.Body, ok bool, err error) {
 	if s.text != nil {
 		return s.text, true, nil
 	}
+	if s.Into > 0 {
+		if b, ok = s.putInto(); ok {
+			if like != s.under && like.Len() > 0 {
+				b = b.Share(like)
+			}
+			s.text = b
+		}
+		return b, ok, nil
+	}
 	if s.packed != nil {
 		if b, ok = like.Resave(s.packed.packedText(s.ID)); ok {
 			s.text = b

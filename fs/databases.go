@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -200,7 +201,13 @@ func (fs *filesystem) goOn() error {
 }
 
 func (fs *filesystem) goOnWith(r record) error {
-	if err := fs.journal.toFile(r.ID); err != nil {
+	switch err := fs.toFile(&r); {
+	case errors.Is(err, errAdrift):
+		if err = fs.recoverAdrift(r); err == nil {
+			err = fs.journal.drop(r.ID)
+		}
+		return err
+	case err != nil:
 		return err
 	}
 	fd, err := syscall.Open(fs.journal.path(r.ID), syscall.O_RDWR|syscall.O_CLOEXEC, 0)

@@ -53,10 +53,8 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	if err != nil {
 		return 0, status(err)
 	}
-	h.wrote = s
-	if !appends && !h.placed {
-		h.placed = true
-		n.placed++
+	if h.wrote = s; !appends {
+		h.place()
 	}
 	if h.flushed {
 		h.flushed = false
@@ -67,6 +65,22 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 	}
 	fs.watch(n, s)
 	return done, fuse.OK
+}
+
+// changed notes that a handle changed the size of what a session shows: what it writes next is
+// meant for that. The caller holds in.mu.
+func (h *handle) changed(s *session) {
+	if h.wrote = s; !h.appends() {
+		h.place()
+	}
+}
+
+// place counts a handle among those that write at offsets of their own. The caller holds in.mu.
+func (h *handle) place() {
+	if !h.placed {
+		h.placed = true
+		h.in.placed++
+	}
 }
 
 // Write implements fuse.RawFileSystem.
@@ -218,6 +232,7 @@ func (fs *filesystem) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fu
 	now := time.Now()
 	s.track, s.text = nil, nil
 	s.dirty, s.wrote, s.mtime, s.last = true, true, now, now
+	h.changed(s)
 	fs.watch(n, s)
 	return fuse.OK
 }

@@ -42,6 +42,9 @@ type record struct {
 	// Owner is whose a new or special file is, if not everybody else's.
 	Owner []byte `cbor:"15,keyasint,omitempty"`
 	Rdev  uint32 `cbor:"16,keyasint,omitempty"`
+	// Into is the size of the text at Base, where what is packed was put into it: 0 where that is
+	// all there is.
+	Into int64 `cbor:"17,keyasint,omitempty"`
 }
 
 type recordKind uint8
@@ -65,8 +68,8 @@ type journal struct {
 	next uint64
 
 	live   map[uint64]record
-	packed map[uint64][]byte // bytes of sessions that have no file (pack.go)
-	frame  []byte            // of the piece that was written last, at most packMost and its head
+	packed map[uint64]extents // bytes of sessions that have no file (pack.go)
+	frame  []byte             // of the piece that was written last, at most packMost and its head
 
 	syncing sync.Mutex // one sync at a time, taken before mu
 	named   bool       // files got names that the disk may not have
@@ -90,7 +93,7 @@ type change struct {
 	Drop uint64  `cbor:"2,keyasint,omitempty"`
 
 	Pack   *piece `cbor:"3,keyasint,omitempty"`
-	Unpack uint64 `cbor:"4,keyasint,omitempty"`
+	Unpack uint64 `cbor:"4,keyasint,omitempty"` // may come with Put: both or neither
 }
 
 // openJournal reads the journal in dir, which it makes if need be. A frame cut
@@ -159,8 +162,8 @@ func (j *journal) load() error {
 }
 
 // decodeJournal replays frames and tells how many bytes of b are whole.
-func decodeJournal(b []byte) (live map[uint64]record, packed map[uint64][]byte, whole int64) {
-	live, packed = map[uint64]record{}, map[uint64][]byte{}
+func decodeJournal(b []byte) (live map[uint64]record, packed map[uint64]extents, whole int64) {
+	live, packed = map[uint64]record{}, map[uint64]extents{}
 	at := 0
 	for len(b)-at >= frameHead {
 		n := int(binary.LittleEndian.Uint32(b[at:]))
@@ -176,11 +179,12 @@ func decodeJournal(b []byte) (live map[uint64]record, packed map[uint64][]byte, 
 		switch {
 		case c.Put != nil:
 			live[c.Put.ID] = *c.Put
+			delete(packed, c.Unpack)
 		case c.Pack != nil:
-			if _, ok := live[c.Pack.ID]; !ok || !c.Pack.fits(packed[c.Pack.ID]) {
+			if r, ok := live[c.Pack.ID]; !ok || !c.Pack.fits(packed[c.Pack.ID], r.Into) {
 				return live, packed, int64(at)
 			}
-			packed[c.Pack.ID] = c.Pack.onto(packed[c.Pack.ID])
+			packed[c.Pack.ID] = packed[c.Pack.ID].put(c.Pack.Off, c.Pack.Data)
 		case c.Unpack != 0:
 			delete(packed, c.Unpack)
 		default:
@@ -258,10 +262,15 @@ func (j *journal) dropAll(ids []uint64) error {
 	switch {
 	case len(j.live) == 0 && j.size > emptyAt:
 		return j.empty()
-	case j.size > compactAt && j.size > int64(len(j.live)+32*len(j.packed))*2048:
+	case j.bloated():
 		return j.compact()
 	}
 	return j.append(b)
+}
+
+// bloated tells whether most of the file is of what ended.
+func (j *journal) bloated() bool {
+	return j.size > compactAt && j.size > int64(len(j.live)+32*len(j.packed))*2048
 }
 
 // empty begins the file anew, when nothing is live. It is not done each time: to free the
@@ -300,12 +309,17 @@ func (j *journal) compact() error {
 		}
 		b = append(b, frame...)
 	}
-	for id, data := range j.packed {
-		frame, err := encodeFrame(change{Pack: &piece{ID: id, Data: data}})
-		if err != nil {
-			return err
+	for id, x := range j.packed {
+		if len(x) == 0 {
+			x = extents{{}} // that there is nothing is what was written
 		}
-		b = append(b, frame...)
+		for _, e := range x {
+			frame, err := encodeFrame(change{Pack: &piece{id, e.off, e.data}})
+			if err != nil {
+				return err
+			}
+			b = append(b, frame...)
+		}
 	}
 	path := filepath.Join(j.dir, journalName)
 	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -324,7 +338,7 @@ func (j *journal) compact() error {
 		return fmt.Errorf("journal %s: %w", j.dir, err)
 	}
 	j.file.Close()
-	j.file, j.size, j.named = f, int64(len(b)), true
+	j.file, j.size, j.named, j.synced = f, int64(len(b)), true, len(j.live) > 0
 	return nil
 }
 

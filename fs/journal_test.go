@@ -3,8 +3,10 @@ package fs
 import (
 	"bytes"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -73,7 +75,7 @@ func TestJournal(t *testing.T) {
 				}
 			case 6:
 				for id, want := range packed {
-					fd, err := j.unpack(id, rapid.Bool().Draw(rt, "sync"))
+					fd, err := j.unpack(testRecord(id), nil, math.MaxInt64, rapid.Bool().Draw(rt, "sync"))
 					if err != nil {
 						rt.Fatal(err)
 					}
@@ -107,7 +109,7 @@ func TestJournal(t *testing.T) {
 				rt.Fatalf("live %v, want %v", got, live)
 			}
 			for id := range live {
-				if got := string(j.packedBytes(id)); got != packed[id] {
+				if got := j.packedText(id); got != packed[id] {
 					rt.Fatalf("packed %q, want %q", got, packed[id])
 				}
 			}
@@ -147,9 +149,24 @@ func FuzzJournal(f *testing.F) {
 	packed, _ := encodeFrame(change{Put: &record{ID: 1, Kind: sessionRecord}})
 	piece, _ := encodeFrame(change{Pack: &piece{ID: 1, Data: []byte("bytes")}})
 	f.Add(append(packed, piece...))
+	into, _ := encodeFrame(change{Put: &record{ID: 1, Kind: sessionRecord, Into: 100}})
+	again, _ := encodeFrame(change{Put: &record{ID: 1, Kind: sessionRecord, Into: 105}, Unpack: 1})
+	f.Add(slices.Concat(into, piece, again, piece))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, _, n := decodeJournal(b); n < 0 || n > int64(len(b)) {
+		_, packed, n := decodeJournal(b)
+		if n < 0 || n > int64(len(b)) {
 			t.Fatalf("%d of %d bytes", n, len(b))
+		}
+		for id, x := range packed {
+			size := 0
+			for i, e := range x {
+				if size += len(e.data); e.off < 0 || i > 0 && e.off <= x[i-1].end() {
+					t.Fatalf("session %d: %v", id, x)
+				}
+			}
+			if size > packMost || len(x) > piecesMost {
+				t.Fatalf("session %d: %d pieces of %d bytes", id, len(x), size)
+			}
 		}
 	})
 }
@@ -176,5 +193,28 @@ func TestPieceFrame(t *testing.T) {
 		if want, err := encodeFrame(change{Pack: &p}); err != nil || !bytes.Equal(b[at:], want) {
 			t.Errorf("%d bytes at %d: the frame is %x, want %x, %v", len(p.Data), p.Off, b[at:at+20], want[:20], err)
 		}
+	}
+}
+
+// A session that writes the same place again and again does not fill the disk.
+func TestJournalStaysSmall(t *testing.T) {
+	dir := t.TempDir()
+	j := openTestJournal(t, dir)
+	if err := j.put(testRecord(1)); err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, packMost)
+	for i := range compactAt/packMost + 100 {
+		data[0] = byte(i)
+		if ok, err := j.pack(piece{ID: 1, Data: data}); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	if j.size > compactAt/2 {
+		t.Errorf("%d bytes", j.size)
+	}
+	j.close()
+	if got := openTestJournal(t, dir).packedText(1); got != string(data) {
+		t.Errorf("%d bytes are packed, the first is %d", len(got), got[0])
 	}
 }

@@ -130,7 +130,7 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.Holding, v crdt.Versio
 		// The writer goes on at offsets of its own, so its bytes stay.
 		s.record.Base, s.record.Node, s.record.Object = v, in.node, false
 		s.Truncated, s.Synced, s.covered = false, false, 0
-		if err := fs.journal.put(s.record); err != nil {
+		if err := fs.goOnFrom(s, c); err != nil {
 			fs.log.Error("record a save", "path", s.Path, "err", err)
 		}
 	} else {
@@ -381,8 +381,14 @@ func (s *session) again() time.Duration {
 // textSoFar tells whether the bytes are a text now: one cut in the middle of a
 // character waits for the rest.
 func (s *session) textSoFar() bool {
-	if s.size > crdt.MaxText || s.stored != nil {
+	switch {
+	case s.size > crdt.MaxText || s.stored != nil:
 		return false
+	case s.text != nil:
+		return true
+	case s.Into > 0:
+		_, ok := s.putInto()
+		return ok
 	}
 	b := make([]byte, s.size)
 	n, err := s.readAt(b, 0)

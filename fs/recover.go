@@ -89,7 +89,10 @@ func (fs *filesystem) recover(r record) error {
 	case moveRecord:
 		return gone(fs.folder.Update(func(tx *crdt.Tx) error { return tx.MoveBeside(r.Node, r.Parent, r.Name) }))
 	}
-	if err := fs.journal.toFile(r.ID); err != nil {
+	switch err := fs.toFile(&r); {
+	case errors.Is(err, errAdrift):
+		return fs.recoverAdrift(r)
+	case err != nil:
 		return err
 	}
 	fd, err := syscall.Open(fs.journal.path(r.ID), syscall.O_RDWR|syscall.O_CLOEXEC, 0)

@@ -18,6 +18,7 @@ type session struct {
 	record
 	fd       int
 	packed   *journal      // the bytes are in the journal, not in a file
+	under    *crdt.Body    // with packed: the text that those in the journal were put into
 	stored   *crdt.Object  // the bytes are an object already; a write makes a copy first
 	readOnly int           // with stored: the same bytes, opened for reading
 	made     crdt.Version  // what was published of it last
@@ -102,8 +103,11 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 	if h == appended {
 		s.Mark = rand.Uint64()
 	}
+	if h == whole && !object && in.bound && !in.gone {
+		s.Into = int64(in.text.Len())
+	}
 	var err error
-	if h == truncate || h == whole && !in.bound && in.size() == 0 {
+	if h == truncate || s.Into > 0 || h == whole && !in.bound && in.size() == 0 {
 		s.packed = fs.journal
 	} else if s.fd, err = fs.newFile(s.ID); err != nil {
 		return nil, err
@@ -111,6 +115,8 @@ func (fs *filesystem) begin(in *inode, who *caller, h how) (*session, error) {
 	switch {
 	case h == truncate:
 		s.dirty, s.mtime = true, now
+	case s.Into > 0:
+		s.under, s.size = in.text, s.Into
 	case s.packed != nil:
 	case h == whole:
 		err = in.copyTo(s.fd)
@@ -167,15 +173,17 @@ func (fs *filesystem) newFile(id uint64) (int, error) {
 // copyTo writes what is shown into a new file.
 func (in *inode) copyTo(fd int) error {
 	if in.object.Object == nil {
-		return copyBody(fd, in.text)
+		return copyBody(fd, in.text, int64(in.text.Len()))
 	}
 	return copyFile(fd, in.object.file.fd, in.object.Size)
 }
 
-func copyBody(fd int, b *crdt.Body) error {
-	buf := make([]byte, min(b.Len(), 256<<10))
-	for at := 0; at < b.Len(); {
-		n := b.ReadAt(buf, at)
+// copyBody writes the first bytes of a text into a file.
+func copyBody(fd int, b *crdt.Body, most int64) error {
+	size := int(min(int64(b.Len()), most))
+	buf := make([]byte, min(size, 256<<10))
+	for at := 0; at < size; {
+		n := b.ReadAt(buf[:min(len(buf), size-at)], at)
 		if _, err := pwriteFull(fd, buf[:n], int64(at)); err != nil {
 			return err
 		}
@@ -271,7 +279,7 @@ func (fs *filesystem) cut(s *session, size int64) error {
 		}
 	}
 	if s.packed == nil || s.size != 0 || size != 0 {
-		if err := s.unpack(); err != nil {
+		if err := s.unpackFirst(size); err != nil {
 			return err
 		}
 		if err := syscall.Ftruncate(s.fd, size); err != nil {

@@ -73,3 +73,27 @@ func TestRefusedSessionsWaitLonger(t *testing.T) {
 		}
 	}
 }
+
+// Who cuts a file and goes on writing does so to what was left, also when that was published
+// in between.
+func TestWriteAfterCut(t *testing.T) {
+	d := mounted(t)
+	d.write("f", "0123456789\n")
+	d.flush()
+	f, err := os.OpenFile(d.path("f"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(5); err != nil {
+		t.Fatal(err)
+	}
+	d.flush()
+	equal(t, "folder", d.text("f"), "01234")
+	if _, err := f.WriteAt([]byte("XX"), 1); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "shown", d.read("f"), "0XX34")
+	d.flush()
+	equal(t, "folder", d.text("f"), "0XX34")
+}
