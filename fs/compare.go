@@ -24,7 +24,7 @@ func (s *session) body(like *crdt.Body) (b *crdt.Body, ok bool, err error) {
 	}
 	if s.Into > 0 {
 		if b, ok = s.putInto(); ok {
-			if like != s.under && like.Len() > 0 {
+			if like != s.under {
 				b = b.Share(like)
 			}
 			s.text = b
@@ -37,10 +37,11 @@ func (s *session) body(like *crdt.Body) (b *crdt.Body, ok bool, err error) {
 		}
 		return b, ok, nil
 	}
-	e, size := crdt.Ends{}, int(s.size)
-	if like.Len() > 0 && size > shortText {
-		var known bool
-		if e, known = s.track.ends(like, s.size); !known {
+	from, e, size := like, crdt.Ends{}, int(s.size)
+	if size > shortText {
+		if t, known := s.track.ends(s.size); known && (s.track.like == like || t.Start+t.End >= size/2) {
+			from, e = s.track.like, t
+		} else if like.Len() > 0 {
 			if e, err = s.ends(like); err != nil {
 				return nil, false, err
 			}
@@ -54,11 +55,14 @@ func (s *session) body(like *crdt.Body) (b *crdt.Body, ok bool, err error) {
 		e.End = 0
 	}
 	if e == (crdt.Ends{}) {
-		b, ok = like.Resave(middle)
+		b, ok = from.Resave(middle)
 	} else {
-		b, ok = like.Replace(e, middle)
+		b, ok = from.Replace(e, middle)
 	}
 	if ok {
+		if from != like {
+			b = b.Share(like)
+		}
 		s.text = b
 	}
 	return b, ok, nil

@@ -49,6 +49,7 @@ func (fs *filesystem) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]
 			return 0, status(err)
 		}
 	}
+	fs.guess(n, s, off, total(data))
 	done, err := s.write(data, off)
 	if err != nil {
 		return 0, status(err)

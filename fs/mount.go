@@ -74,6 +74,7 @@ type filesystem struct {
 
 	journal  *journal
 	reads    *readTable
+	lately   lately
 	resolver *resolver
 	queue    *queue
 	cancel   func() // ends the subscription

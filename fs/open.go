@@ -156,6 +156,9 @@ func (fs *filesystem) given(n *inode, h *handle) {
 		n.draft.early = append(n.draft.early, h.by)
 		return
 	}
+	if n.size() > shortText {
+		fs.lately.note(n.node, h.by)
+	}
 	c, node, before, at := h.by, n.node, n.before, time.Now()
 	if !n.flipping {
 		before = nil

@@ -116,6 +116,9 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.Holding, v crdt.Versio
 	}
 	now := time.Now()
 	if in.bound {
+		if c.Body.Len() > shortText {
+			fs.lately.note(in.node, s.writer)
+		}
 		fs.resolver.flush() // what the writer read before counts as before
 		fs.reads.saved(s.writer.wait(), in.node, v, now)
 		for _, r := range s.readers {

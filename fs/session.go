@@ -27,7 +27,8 @@ type session struct {
 	size     int64         // of the view
 	covered  int64         // so many bytes, from the first on, were written since it began
 	mtime    time.Time
-	track    *track     // what the bytes have in common with the text they began with
+	track    *track     // what the bytes have in common with the text they began with, or may be to replace
+	guessed  bool       // what that may be was looked for
 	text     *crdt.Body // what body made of the bytes last; nil once they have changed
 
 	dirty  bool      // something is not published
@@ -387,9 +388,15 @@ func (fs *filesystem) endSession(in *inode) {
 		}
 	}
 	s.closeFiles()
-	if s.packed == nil {
-		os.Remove(fs.journal.path(s.ID))
+	if s.packed != nil {
+		return
 	}
+	path := fs.journal.path(s.ID)
+	if s.text != nil && fs.queue != nil {
+		fs.later(0, func() { os.Remove(path) }) // to free its blocks takes longer than all else
+		return
+	}
+	os.Remove(path)
 }
 
 func (s *session) closeFiles() {

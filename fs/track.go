@@ -6,9 +6,9 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt"
 )
 
-// track compares what is written to a session with the text that it began with, while it is
-// written: then its ends are known at the close. It knows of less in common than there may be,
-// never of more. A nil track knows nothing.
+// track compares what is written to a session with the text that it began with, or is likely to
+// replace (guess.go), while it is written: then its ends are known at the close. It knows of less
+// in common than there may be, never of more. A nil track knows nothing.
 type track struct {
 	like    *crdt.Body
 	inPlace bool // the bytes began as the text, and all but those between lo and hi still are
@@ -94,13 +94,13 @@ func (t *track) find(data []byte, off int64) {
 	t.run = t.next - int64(t.like.EqualBefore(data, int(t.next+t.shift)))
 }
 
-// ends is what a session's bytes, of that size, have in common with a text; ok is false where
+// ends is what a session's bytes, of that size, have in common with the text; ok is false where
 // that is not known.
-func (t *track) ends(like *crdt.Body, size int64) (e crdt.Ends, ok bool) {
-	if t == nil || t.like != like || like == nil {
+func (t *track) ends(size int64) (e crdt.Ends, ok bool) {
+	if t == nil {
 		return e, false
 	}
-	n := int64(like.Len())
+	n := int64(t.like.Len())
 	switch {
 	case t.inPlace && t.lo > t.hi:
 		return crdt.Ends{Start: int(n)}, size == n

@@ -45,7 +45,7 @@ func TestTrack(t *testing.T) {
 			}
 			at += n
 		}
-		e, ok := k.ends(like, int64(len(saved)))
+		e, ok := k.ends(int64(len(saved)))
 		if !ok {
 			return
 		}
@@ -60,7 +60,7 @@ func TestTrack(t *testing.T) {
 		for i := 0; i < len(saved); i += 4096 {
 			k.wrote([]byte(saved[i:min(len(saved), i+4096)]), int64(i))
 		}
-		e, ok := k.ends(k.like, int64(len(saved)))
+		e, ok := k.ends(int64(len(saved)))
 		if !ok || e.Start < at || len(was)-e.End > at+4096+5 {
 			t.Errorf("one change at %d: %+v of %d, %v", at, e, len(was), ok)
 		}
