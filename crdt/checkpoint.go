@@ -31,7 +31,7 @@ const (
 	// maxCheckpointPlain bounds what a body unpacks to.
 	maxCheckpointPlain = 192 << 20
 	// maxHeader bounds a header: a frontier and little else.
-	maxHeader = feed.MaxFrontier*96 + 1024
+	maxHeader = feed.MaxFeeds*96 + 1024
 
 	// The texts that go with a checkpoint: small ones, until there are enough, and no more is
 	// taken from anybody. The others come with the entries.

@@ -2,10 +2,12 @@ package crdt
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt/fault"
@@ -148,12 +150,7 @@ func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
 	if len(p.ops) > MaxOps {
 		return nil, fail("seal", f.grant.Name, ErrInvalid, fmt.Errorf("%d operations at once, at most %d", len(p.ops), MaxOps))
 	}
-	var changed []feed.Head
-	for id, l := range f.latest {
-		if id != p.id && f.own.told[id] != l.head {
-			changed = append(changed, l.head)
-		}
-	}
+	changed := f.untold(p.id)
 	e, err := feed.Seal(f.home.key, f.grant.Key, feed.Draft{
 		Folder: f.id, Feed: p.id, Seq: p.seq, Prev: f.own.head.Hash, Frontier: changed, Time: p.since,
 	}, f.home.speaks.encode(p.ops))
@@ -172,6 +169,27 @@ func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
 		}
 		f.post(Notice{Local: true, By: f.home.device, Entries: 1})
 	}, nil
+}
+
+// untold returns the heads that the next entry of a feed names. Where they are more than an entry can
+// name, others being free to make feeds, it is those that are the latest in time, which give the
+// entry its own time; the others come with the entries after it.
+func (f *Folder) untold(own feed.ID) []feed.Head {
+	var changed []latest
+	for id, l := range f.latest {
+		if id != own && f.own.told[id] != l.head {
+			changed = append(changed, l)
+		}
+	}
+	if len(changed) > feed.MaxFrontier {
+		slices.SortFunc(changed, func(a, b latest) int { return cmp.Compare(b.lamport, a.lamport) })
+		changed = changed[:feed.MaxFrontier]
+	}
+	heads := make([]feed.Head, len(changed))
+	for i, l := range changed {
+		heads[i] = l.head
+	}
+	return heads
 }
 
 func (f *Folder) storeEntry(b *kv.Batch, e *feed.Entry, l located, r record) {

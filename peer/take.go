@@ -175,7 +175,7 @@ func (s *session) advance(heads feed.Frontier) error {
 			s.unsaved = true
 		}
 	}
-	if len(s.theirs) > feed.MaxFrontier {
+	if len(s.theirs) > feed.MaxFeeds {
 		return violation(fmt.Errorf("frontier of %d feeds", len(s.theirs)))
 	}
 	return nil

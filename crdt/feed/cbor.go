@@ -16,7 +16,7 @@ var (
 		IndefLength:      cbor.IndefLengthForbidden,
 		TagsMd:           cbor.TagsForbidden,
 		MaxNestedLevels:  4,
-		MaxArrayElements: MaxFrontier,
+		MaxArrayElements: MaxFeeds,
 		MaxMapPairs:      16,
 	}.DecMode())
 

@@ -9,8 +9,12 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// MaxFrontier is the number of heads that an entry or a frontier can name.
+// MaxFrontier is the number of heads that an entry can name.
 const MaxFrontier = 4096
+
+// MaxFeeds is the number of heads that a frontier can name: many more, because what an entry has no
+// room for comes with the next, and a frontier is told whole.
+const MaxFeeds = 1 << 16
 
 // MaxSeq is the highest sequence number, and the highest run; it leaves room so that no
 // addition of ours can wrap around.
@@ -64,7 +68,7 @@ func (f Frontier) Hash() Hash {
 	return Hash(h.Sum(nil))
 }
 
-// Encode returns the one encoding of f. It is for frontiers of at most MaxFrontier heads;
+// Encode returns the one encoding of f. It is for frontiers of at most MaxFeeds heads;
 // DecodeFrontier refuses longer ones.
 func (f Frontier) Encode() []byte { return encode(wireHeads(f.Heads())) }
 
@@ -74,7 +78,7 @@ func DecodeFrontier(b []byte) (Frontier, error) {
 	if err := decode(b, &ws); err != nil {
 		return nil, fmt.Errorf("frontier: %w", err)
 	}
-	if len(ws) > MaxFrontier {
+	if len(ws) > MaxFeeds {
 		return nil, fmt.Errorf("frontier of %d feeds: %w", len(ws), ErrTooLarge)
 	}
 	hs := headsOf(ws)

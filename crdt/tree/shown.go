@@ -38,7 +38,8 @@ const (
 	wholeObject = 2
 )
 
-// What DecodeShown makes of some bytes at most. A tree that has directories deeper in each other
+// What DecodeShown makes of some bytes at most. Of a file that has more newest versions than
+// MaxHeads, the latest are written down, so that nobody keeps a folder from being shown. A tree that has directories deeper in each other
 // is not written down: others decide how deep it is, and writing takes a stack as deep.
 const (
 	MaxShownDepth    = 1 << 14
@@ -259,6 +260,7 @@ func (e *shownEncoder) node(n *shownNode) {
 	e.device(n.place)
 	heads := e.versions[n.from:n.to]
 	slices.SortFunc(heads, func(a, b shownVersion) int { return a.at.compare(b.at) })
+	heads = heads[max(0, len(heads)-MaxHeads):]
 	e.attributes(n, heads)
 	switch n.kind {
 	case Dir:

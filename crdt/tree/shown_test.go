@@ -113,6 +113,38 @@ func TestDecodeShownAttributes(t *testing.T) {
 	}
 }
 
+// A file that others gave more newest versions than any event can build on is shown with the latest,
+// the same whatever order they came in.
+func TestShownManyVersions(t *testing.T) {
+	file := NodeIDFor(File, Root, "f", make([]byte, 32), 0)
+	ops := []Stamped{{Stamp: Stamp{Lamport: 1}, Op: Op{Do: OpCreate, Node: file, Kind: File, Name: "f", Mode: 0o644}}}
+	const n = MaxHeads + 10
+	for i := range n {
+		o := Op{Do: OpContent, Node: file, Object: &Object{Size: 1}}
+		binary.BigEndian.PutUint32(o.Event[:], uint32(i)*2654435761)
+		binary.BigEndian.PutUint32(o.Object.Hash[:], uint32(i))
+		ops = append(ops, Stamped{Stamp: Stamp{Lamport: uint64(2 + i)}, Op: o})
+	}
+	one, other := New(), New()
+	one.Apply(ops)
+	slices.Reverse(ops[1:])
+	other.Apply(ops)
+	b := one.EncodeShown()
+	if !bytes.Equal(b, other.EncodeShown()) {
+		t.Error("in another order they are written down as other bytes")
+	}
+	back, err := DecodeShown(b, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(back.Heads(file)); got != MaxHeads {
+		t.Errorf("%d versions are read back", got)
+	}
+	if want, got := one.Get(file).Version, back.Get(file).Version; !got.Equal(want) {
+		t.Errorf("under the name is %v, and was %v", got, want)
+	}
+}
+
 // A tree that is as deep as it has nodes is read and walked in a time that its size bounds, and
 // written down only so far.
 func TestShownDeep(t *testing.T) {

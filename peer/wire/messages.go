@@ -18,7 +18,7 @@ const (
 	SliceSize   = 1 << 20 // bytes of content in one Slice, at most
 	BatchSize   = 1 << 20 // bytes of entries that a sender puts into one Entries, unless one alone is larger
 	maxSlice    = SliceSize + SliceSize/8
-	maxFrontier = feed.MaxFrontier*96 + 16
+	maxFrontier = feed.MaxFeeds*96 + 16
 	maxGrant    = 64 << 10
 	// MaxSize is the largest object that can be asked for, in bytes.
 	MaxSize = 1 << 44
