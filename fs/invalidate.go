@@ -154,7 +154,9 @@ func (fs *filesystem) changed(c crdt.Change) {
 func (fs *filesystem) reattr(in *inode) {
 	in.mu.Lock()
 	if info, err := fs.folder.Get(in.node); err == nil && in.sess == nil && (!in.loaded && !in.cached || info.Version.Equal(in.shows())) {
-		if t := fs.timeOf(in, info.Version, info.Mtime); info.MtimeSet || info.Mtime.After(t) {
+		// What was saved here was published later, and keeps the time that its writer saw.
+		saved := in.saved && in.savedVersion.Equal(info.Version)
+		if t := fs.timeOf(in, info.Version, info.Mtime); info.MtimeSet || !saved && info.Mtime.After(t) {
 			fs.ownTimes(in)
 			in.saved, in.dated = false, nil
 		}

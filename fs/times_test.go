@@ -146,12 +146,19 @@ func timeOfStat(t *testing.T, s string) time.Time {
 // TestTimesOfARemoteMode: a mode from elsewhere moves the time of the last change, and the one
 // of access with it, which nobody's reading moves here, but not that of the content.
 func TestTimesOfARemoteMode(t *testing.T) {
+	t.Run("of a text that came", func(t *testing.T) { timesOfARemoteMode(t, false) })
+	t.Run("of a text that was saved here", func(t *testing.T) { timesOfARemoteMode(t, true) })
+}
+
+func timesOfARemoteMode(t *testing.T, saved bool) {
 	here, far := pair(t)
 	here.write("f", poem)
 	here.flush()
 	exchange(t, here, far)
-	here.arrives(far, prepend("far\n"))
-	eventually(t, "the text is here", func() bool { return here.read("f") == "far\n"+poem })
+	if !saved {
+		here.arrives(far, prepend("far\n"))
+		eventually(t, "the text is here", func() bool { return here.read("f") == "far\n"+poem })
+	}
 	info, err := far.f.Resolve("f")
 	if err != nil {
 		t.Fatal(err)
