@@ -73,6 +73,13 @@ func SetMaxWaiting(n int) (restore func()) {
 	return func() { maxWaiting = was }
 }
 
+// SetMaxTold says how many heads an entry names, until the function that it returns is called.
+func SetMaxTold(n int) (restore func()) {
+	was := maxTold
+	maxTold = n
+	return func() { maxTold = was }
+}
+
 // Waiting is how many operations wait in memory, and whether any may in the database.
 func (f *Folder) Waiting() (inMemory int, more bool) {
 	f.mu.RLock()

@@ -171,6 +171,9 @@ func (f *Folder) sealInto(b *kv.Batch) (done func(), err error) {
 	}, nil
 }
 
+// maxTold is how many heads an entry of this device names.
+var maxTold = feed.MaxFrontier
+
 // untold returns the heads that the next entry of a feed names. Where they are more than an entry can
 // name, others being free to make feeds, it is those that are the latest in time, which give the
 // entry its own time; the others come with the entries after it.
@@ -181,9 +184,9 @@ func (f *Folder) untold(own feed.ID) []feed.Head {
 			changed = append(changed, l)
 		}
 	}
-	if len(changed) > feed.MaxFrontier {
+	if len(changed) > maxTold {
 		slices.SortFunc(changed, func(a, b latest) int { return cmp.Compare(b.lamport, a.lamport) })
-		changed = changed[:feed.MaxFrontier]
+		changed = changed[:maxTold]
 	}
 	heads := make([]feed.Head, len(changed))
 	for i, l := range changed {

@@ -284,6 +284,19 @@ func TestFrontier(t *testing.T) {
 	})
 }
 
+// A frontier names more feeds than an entry can.
+func TestLongFrontier(t *testing.T) {
+	f := Frontier{}
+	const n = MaxFrontier + 1
+	for i := range uint64(n) {
+		f.Advance(Head{Feed: ID{Run: i}, Seq: 1})
+	}
+	g, err := DecodeFrontier(f.Encode())
+	if err != nil || len(g) != n {
+		t.Fatalf("%d feeds, %v", len(g), err)
+	}
+}
+
 func TestText(t *testing.T) {
 	d := DeviceOf(signer(1))
 	got, err := ParseDevice(d.String())
