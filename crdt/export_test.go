@@ -87,6 +87,12 @@ func (f *Folder) Waiting() (inMemory int, more bool) {
 	return f.shelf.count + f.tree.Waiting(), f.shelf.filter != nil
 }
 
+// Shelved is how many operations the database has that wait, or did.
+func (f *Folder) Shelved() (n int, err error) {
+	err = f.home.db.Scan(f.key('w'), func(_, _ []byte) error { n++; return nil })
+	return n, err
+}
+
 // On returns options for a home whose database is on another disk.
 func (o Options) On(disk vfs.FS) Options {
 	o.db.FS = disk

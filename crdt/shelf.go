@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"hash/maphash"
 
 	"github.com/zeebo/blake3"
@@ -39,8 +40,9 @@ type shelf struct {
 
 	fresh      map[tree.Need][]shelved // to be stored with the next batch
 	freshBytes int
-	filter     *filter // what is waited for in the database; nil: nothing is
-	err        error   // of reading it
+	gone       [][]byte // rows of what waits no more, to be deleted with the next batch
+	filter     *filter  // what is waited for in the database; nil: nothing is
+	err        error    // of reading it
 }
 
 // shelved is an operation in the database: one of Tree and Text.
@@ -98,12 +100,15 @@ func (s *shelf) keep(it tree.Need, o shelved) {
 		s.fresh = map[tree.Need][]shelved{}
 	}
 	s.fresh[it] = append(s.fresh[it], o)
-	s.freshBytes += 512
-	if o.Text != nil {
-		s.freshBytes += len(o.Text.Event)
-	} else {
-		s.freshBytes += len(o.Tree.Value) + len(EventID{})*(len(o.Tree.Seen)+len(o.Tree.Parents))
+	s.freshBytes += o.size()
+}
+
+// size is about how many bytes of memory it takes.
+func (s *shelved) size() int {
+	if s.Text != nil {
+		return 512 + len(s.Text.Event)
 	}
+	return 512 + len(s.Tree.Value) + len(EventID{})*(len(s.Tree.Seen)+len(s.Tree.Parents))
 }
 
 // wait keeps an operation on a text until something arrives.
@@ -137,18 +142,21 @@ func (s *shelf) Arrived(it tree.Need) (ops []*tree.Stamped) {
 			s.woken = append(s.woken, waiting{*o.Text, when{stamp: o.stamp(), applied: o.Applied, made: o.Made}})
 		}
 	}
-	for i := range s.fresh[it] { // which stays there, for when the folder is opened again
+	for i := range s.fresh[it] {
 		take(&s.fresh[it][i])
+		s.freshBytes -= s.fresh[it][i].size()
 	}
+	delete(s.fresh, it)
 	if s.filter == nil || !s.filter.has(it) {
 		return ops
 	}
-	err := s.f.home.db.Scan(s.f.key('w', it.Node[:], it.Event[:]), func(_, v []byte) error {
+	err := s.f.home.db.Scan(s.f.key('w', it.Node[:], it.Event[:]), func(k, v []byte) error {
 		var o shelved
 		if err := decode(v, &o); err != nil {
 			return err
 		}
 		take(&o)
+		s.gone = append(s.gone, bytes.Clone(k))
 		return nil
 	})
 	if err != nil && s.err == nil {
@@ -170,12 +178,22 @@ func (s *shelf) rows(fn func(k, v []byte)) {
 	s.fresh, s.freshBytes = nil, 0
 }
 
-// store has b store what is to be stored.
-func (s *shelf) store(b *kv.Batch) { s.rows(func(k, v []byte) { b.Set(k, v) }) }
+// store has b store what is to be stored, and delete what waits no more.
+func (s *shelf) store(b *kv.Batch) {
+	for _, k := range s.gone {
+		b.Delete(k)
+	}
+	s.gone = nil
+	s.rows(func(k, v []byte) { b.Set(k, v) })
+}
 
 // storeReplayed stores what had to wait while records are replayed, where it is not there already.
 func (s *shelf) storeReplayed() error {
-	b, n := s.f.home.db.Batch(), 0
+	b, n := s.f.home.db.Batch(), len(s.gone)
+	for _, k := range s.gone {
+		b.Delete(k)
+	}
+	s.gone = nil
 	var failed error
 	s.rows(func(k, v []byte) {
 		_, ok, err := s.f.home.db.Get(k)

@@ -67,16 +67,22 @@ func TestWaiting(t *testing.T) {
 	if n, more := a.f.Waiting(); n != 0 || more {
 		t.Fatalf("%d operations wait, or more: %v", n, more)
 	}
+	most := 0
 	for i, e := range slices.Backward(all) {
 		b.receive([]*feed.Entry{e})
 		if n, _ := b.f.Waiting(); n > 2*3 {
 			t.Fatalf("%d operations wait in memory", n)
 		}
+		n, err := b.f.Shelved()
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, n)
 		if i%7 == 0 {
 			b.reopen()
 		}
 	}
-	if _, more := b.f.Waiting(); !more {
+	if most == 0 {
 		t.Error("nothing waited in the database")
 	}
 	slices.Reverse(all)
@@ -91,7 +97,13 @@ func TestWaiting(t *testing.T) {
 	}
 	for _, d := range []*device{a, b, c} {
 		before := d.dump()
+		if n, err := d.f.Shelved(); n > 0 || err != nil {
+			t.Errorf("%d operations are still in the database, and none waits: %v", n, err)
+		}
 		d.reopen()
+		if n, err := d.f.Shelved(); n > 0 || err != nil {
+			t.Errorf("opened again, %d operations are in the database, and none waits: %v", n, err)
+		}
 		if after := d.dump(); after != before {
 			t.Errorf("opened again it shows\n%s\nand before\n%s", after, before)
 		}
