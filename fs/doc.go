@@ -5,7 +5,7 @@
 // by every program of this device at once. What is delayed is publication (see
 // publish.go) and the showing of text that came from elsewhere (invalidate.go).
 // Bytes being written belong to a session: a file in the home, or a part of the
-// journal where they are few (pack.go), and a record in
+// journal where they are few (pack.go, inplace.go), and a record in
 // the journal, made before the reply that lets the writer go on, so that
 // killing the process loses nothing that a call had returned for. A save is
 // merged from the version that its writer had read (bases.go), not from the one
