@@ -88,6 +88,11 @@ func (r *objectReader) part(off int64, n int) *part {
 			return nil
 		}
 	}
+	// Faults alone would have the disk read when we come to what is missing; a read has it go on
+	// reading before.
+	if _, err := preadFull(r.fd, make([]byte, 1), off); err != nil {
+		return nil
+	}
 	w := r.window
 	w.held.Add(1)
 	return &part{w, [1][]byte{w.bytes[off-w.from:][:n]}}
