@@ -156,6 +156,16 @@ func (fs *filesystem) gitLook(lock string) {
 	}
 }
 
+// gitSettle ends the gathering now, unless git is at work.
+func (fs *filesystem) gitSettle() {
+	fs.git.mu.Lock()
+	lock, on := fs.git.lock, fs.git.on
+	fs.git.mu.Unlock()
+	if on {
+		fs.gitEnds(lock, false)
+	}
+}
+
 // gitEnds publishes what git has written, and seals it with the rest; while git holds its
 // lock only if held says so.
 func (fs *filesystem) gitEnds(lock string, held bool) {

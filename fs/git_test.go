@@ -51,6 +51,27 @@ func TestGit(t *testing.T) {
 	equal(t, "a repository", d.locals(crdt.Root), ".git")
 }
 
+// What git did a moment ago is sealed for who waits for other devices to have it.
+func TestGitSettles(t *testing.T) {
+	d := mounted(t)
+	d.run(`mkdir -p .git/refs/heads; echo ref: refs/heads/main > .git/HEAD; echo one > f`)
+	d.flush()
+	d.run(`: > .git/index.lock; echo two > g`)
+	if err := d.s.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	if acts, err := d.f.Actions(1); err != nil || len(acts) > 0 && strings.HasPrefix(acts[0].Label, "git") {
+		t.Errorf("sealed while git is at work: %+v, %v", acts, err)
+	}
+	d.run(`mv .git/index.lock .git/index`)
+	if err := d.s.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	if acts, err := d.f.Actions(1); err != nil || len(acts) != 1 || !strings.HasPrefix(acts[0].Label, "git") {
+		t.Errorf("not sealed: %+v, %v", acts, err)
+	}
+}
+
 // TestGitSlowly does what git does on a machine that is busy: HEAD moves long after the index is
 // written, and one command begins as soon as another has left.
 func TestGitSlowly(t *testing.T) {

@@ -336,6 +336,14 @@ func (s *Server) Device() string { return s.dev }
 // included, but for those that were only truncated so far.
 func (s *Server) Flush() error { return s.fs.flush() }
 
+// Settle is Flush for who waits for other devices to have what was written: what git has done
+// goes to them now, and not with what it may be about to do.
+func (s *Server) Settle() error {
+	err := s.fs.flush()
+	s.fs.gitSettle()
+	return err
+}
+
 func (fs *filesystem) flush() error {
 	fs.mu.Lock()
 	errs := []error{fs.settleLocked()}

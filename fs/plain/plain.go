@@ -201,6 +201,9 @@ func (d *Dir) Flush() error {
 	return <-ch
 }
 
+// Settle is Flush: nothing is kept back.
+func (d *Dir) Settle() error { return d.Flush() }
+
 // Shown waits until the directory shows what the folder held when it was called,
 // as far as nothing holds that back. It gives up when ctx is done.
 func (d *Dir) Shown(ctx context.Context) {

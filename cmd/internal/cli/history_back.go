@@ -104,6 +104,10 @@ undo. --list shows this device's last actions with their ids; --action takes bac
 			if req.Redo {
 				next = "sheaf undo takes it back again"
 			}
+			if len(r.Done) == 0 {
+				a.say("nothing of it was undone: " + r.Action.Label)
+				return nil
+			}
 			a.say(fmt.Sprintf("undone: %s (%s); %s", r.Action.Label, r.Action.Time.Local().Format(time.DateTime), next))
 			return nil
 		},

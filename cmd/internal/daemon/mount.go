@@ -29,6 +29,7 @@ type mounted struct {
 // view is how programs see a folder: a mount, or a directory kept in step.
 type view interface {
 	Flush() error          // returns when what was written is in the folder
+	Settle() error         // and what is kept back to be sent as one
 	Shown(context.Context) // returns when it shows what the folder holds
 	Notes() []crdt.Note    // what a person should know of as long as it lasts
 	RulesChanged() error   // what stays on this device is decided anew from here on

@@ -131,8 +131,10 @@ func (d *daemon) sync(ctx context.Context, r control.SyncRequest, say func(strin
 	}
 	reply := control.SyncReply{Folders: []control.FolderStatus{}}
 	for _, f := range folders {
-		if err := d.publish(f); err != nil {
-			return none, err
+		if m := d.mountOf(f); m != nil {
+			if err := m.view.Settle(); err != nil {
+				return none, err
+			}
 		}
 		if err := f.Sync(); err != nil {
 			return none, err
