@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -58,6 +59,16 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return report(stderr, err)
 }
 
+// looksLikeTime finds an argument such as -2h where a flag was looked for.
+var looksLikeTime = regexp.MustCompile(`in (-[0-9]\S*)$`)
+
+func flagError(c *cobra.Command, err error) error {
+	if m := looksLikeTime.FindStringSubmatch(err.Error()); m != nil {
+		return control.Errorf(control.Usage, "%s is taken for a flag", m[1]).WithHint("write -- before what begins with a dash: %s … -- %s", c.CommandPath(), m[1])
+	}
+	return usage(c, err)
+}
+
 // report prints err as a person should read it and returns its exit code.
 func report(stderr io.Writer, err error) int {
 	if err == nil {
@@ -90,7 +101,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "print JSON where there is something to print")
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		a.initCommand(), a.inviteCommand(), a.joinCommand(), a.upCommand(), a.downCommand(),
 		a.statusCommand(), a.syncCommand(), a.logCommand(), a.diffCommand(), a.blameCommand(),

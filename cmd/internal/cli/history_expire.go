@@ -44,7 +44,7 @@ what no other device is known to have are never freed. The daemon frees once a d
 			}
 			fmt.Fprintf(a.stdout, "every version is kept for %s, one a day for %s, the newest always\n", inDays(r.All), inDays(r.Daily))
 			if req.Now {
-				fmt.Fprintf(a.stdout, "freed now: %d, %s\n", r.Objects, size(r.Bytes))
+				fmt.Fprintf(a.stdout, "freed now: %d old versions, %s\n", r.Objects, size(r.Bytes))
 			}
 			fmt.Fprintln(a.stdout, "freed so far: "+freedLine(r.Freed))
 			return nil

@@ -19,3 +19,12 @@ func TestUsageKeepsWhatWasWritten(t *testing.T) {
 		}
 	}
 }
+
+// Who writes a time with a dash is told how to.
+func TestTimeTakenForAFlag(t *testing.T) {
+	var out, talk strings.Builder
+	code := Run([]string{"diff", "f", "-2h"}, strings.NewReader(""), &out, &talk)
+	if code != 2 || !strings.Contains(talk.String(), "hint: write -- before") || !strings.Contains(talk.String(), "sheaf diff … -- -2h") {
+		t.Errorf("exit code %d: %s", code, &talk)
+	}
+}
