@@ -1,10 +1,10 @@
 package crdt
 
 import (
+	"container/list"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/sheaf-fs/sheaf/crdt/feed"
@@ -74,67 +74,118 @@ func lentAt(v []byte) (at lent, ok bool) {
 }
 
 func (f *Folder) lentEvent(at lent) (text.Event, error) {
-	ops, err := f.lenders.ops(f, at.order)
+	o, err := f.lenders.op(f, at)
 	if err != nil {
 		return text.Event{}, fmt.Errorf("the entry that a text is in: %w", err)
 	}
-	if uint64(at.index) >= uint64(len(ops)) || ops[at.index].Text == nil {
+	if o.Text == nil {
 		return text.Event{}, damaged(errors.New("the entry that a text is in has no such text"))
 	}
-	ev, err := text.DecodeEvent(ops[at.index].Text.Event)
+	ev, err := text.DecodeEvent(o.Text.Event)
 	return ev, damaged(err)
 }
 
 // lenders keeps the entries open that texts were read from last: who reads one file of an
-// imported directory reads its neighbours next.
+// imported directory reads its neighbours next, in whatever order.
 type lenders struct {
-	mu   sync.Mutex
-	last [4]lender // the most recent first: for who reads on from one into the next, and beside others
+	mu    sync.Mutex
+	known map[uint64]*list.Element // of *lender, by order
+	used  *list.List               // most recent first
+	bytes int                      // of those that are open
 }
 
+// maxOpened bounds the memory of entries that are kept open: at a hundred KiB each they are a few
+// large packages of a source tree. A daemon at rest keeps none (Home.Rest).
+const maxOpened = 8 << 20
+
 type lender struct {
-	order uint64 // 0: none
-	ops   func() ([]op, error)
+	order uint64
+	open  func() (*openedEntry, error)
+	bytes int // under lenders.mu; 0: it is being opened
+}
+
+// openedEntry is the operations of an entry.
+type openedEntry struct {
+	encoded []encodedOp // as rules 1 have them: of the many in one, few are read
+	ops     []op        // by other rules
+	bytes   int
+}
+
+// encodedOp is an operation as its entry has it.
+type encodedOp []byte
+
+// UnmarshalCBOR keeps b, which is part of what is unmarshalled.
+func (o *encodedOp) UnmarshalCBOR(b []byte) error {
+	*o = b
+	return nil
+}
+
+// op is the operation of that number, one that does nothing if there is none.
+func (e *openedEntry) op(i uint32) (o op, err error) {
+	switch n := uint64(i); {
+	case n < uint64(len(e.ops)):
+		return e.ops[n], nil
+	case n < uint64(len(e.encoded)):
+		err = damaged(opsMode.Unmarshal(e.encoded[n], &o))
+	}
+	return o, err
 }
 
 func (c *lenders) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.last[:])
+	c.known, c.used, c.bytes = map[uint64]*list.Element{}, list.New(), 0
 }
 
-// ops returns the operations of an entry. They must not be changed. Who opens one keeps nobody
-// from another, and who needs the same waits for it.
-func (c *lenders) ops(f *Folder, order uint64) ([]op, error) {
-	ops, err := c.lender(f, order).ops()
-	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for i := range c.last {
-			if c.last[i].order == order { // it is tried again
-				c.last[i] = lender{}
-			}
-		}
+// op returns an operation of an entry. It must not be changed. Who opens an entry keeps nobody from
+// another, and who needs the same waits for it.
+func (c *lenders) op(f *Folder, at lent) (op, error) {
+	l := c.lender(f, at.order)
+	e, err := l.open()
+	if c.settle(l, e); err != nil {
+		return op{}, err
 	}
-	return ops, err
+	return e.op(at.index)
 }
 
-func (c *lenders) lender(f *Folder, order uint64) lender {
+func (c *lenders) lender(f *Folder, order uint64) *lender {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.IndexFunc(c.last[:], func(l lender) bool { return l.order == order })
-	if i < 0 {
-		i = len(c.last) - 1
-		c.last[i] = lender{order, sync.OnceValues(func() ([]op, error) { return f.entryOps(order) })}
+	if e := c.known[order]; e != nil {
+		c.used.MoveToFront(e)
+		return e.Value.(*lender)
 	}
-	used := c.last[i]
-	copy(c.last[1:i+1], c.last[:i])
-	c.last[0] = used
-	return used
+	l := &lender{order: order, open: sync.OnceValues(func() (*openedEntry, error) { return f.openEntry(order) })}
+	c.known[order] = c.used.PushFront(l)
+	return l
 }
 
-// entryOps reads the operations of an entry.
-func (f *Folder) entryOps(order uint64) ([]op, error) {
+// settle counts an entry that was opened; one that could not be, nil, is tried again.
+func (c *lenders) settle(l *lender, e *openedEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := c.known[l.order]
+	if at == nil || at.Value != l || l.bytes > 0 {
+		return // forgotten meanwhile, or counted
+	}
+	if e == nil {
+		c.drop(at)
+		return
+	}
+	l.bytes = max(e.bytes, 1)
+	for c.bytes += l.bytes; c.used.Len() > 1 && c.bytes > maxOpened; {
+		c.drop(c.used.Back())
+	}
+}
+
+func (c *lenders) drop(e *list.Element) {
+	l := c.used.Remove(e).(*lender)
+	delete(c.known, l.order)
+	c.bytes -= l.bytes
+}
+
+// openEntry reads the operations of an entry.
+func (f *Folder) openEntry(order uint64) (*openedEntry, error) {
 	v, ok, err := f.home.db.Get(f.key('e', be64(order)))
 	if err != nil {
 		return nil, err
@@ -142,10 +193,22 @@ func (f *Folder) entryOps(order uint64) ([]op, error) {
 	if !ok {
 		return nil, damaged(errors.New("it is not there"))
 	}
-	e, err := feed.Decode(f.id, v)
+	e, err := feed.DecodeStored(f.id, v)
 	if err != nil {
 		return nil, damaged(err)
 	}
-	ops, _, err := f.home.speaks.operations(e, f.grant.Key)
-	return ops, damaged(err)
+	plain, err := e.Open(f.grant.Key)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	o := &openedEntry{bytes: len(plain)}
+	if _, numbered := leadingNumber(plain); numbered {
+		o.ops, err = f.home.speaks.decode(plain)
+	} else {
+		err = opsMode.Unmarshal(plain, &o.encoded)
+	}
+	if err != nil {
+		return nil, damaged(err)
+	}
+	return o, nil
 }

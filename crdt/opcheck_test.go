@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/sheaf-fs/sheaf/crdt/feed"
 	"github.com/sheaf-fs/sheaf/crdt/text"
 	"github.com/sheaf-fs/sheaf/crdt/tree"
 )
@@ -43,13 +44,30 @@ func readable(t *testing.T, f *Folder) (n int) {
 		t.Fatal(err)
 	}
 	for order := range f.Last() {
-		ops, err := f.entryOps(order + 1)
+		b, _, err := f.home.db.Get(f.key('e', be64(order+1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops, err := opsOf(f, b)
 		if err != nil {
 			t.Errorf("entry %d: %v", order+1, err)
 		}
 		n += len(ops)
 	}
 	return n
+}
+
+// opsOf opens an entry as who receives it does.
+func opsOf(f *Folder, b []byte) ([]op, error) {
+	e, err := feed.Decode(f.id, b)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := e.Open(f.grant.Key)
+	if err != nil {
+		return nil, err
+	}
+	return decodeOps(plain)
 }
 
 // What no device would take never gets into an entry: whoever asks for it is told, and what else

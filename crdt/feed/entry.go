@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
-	"github.com/zeebo/blake3"
 )
 
 // Limits of the format. Makers obey them too: an entry that one device accepts, every
@@ -92,6 +91,23 @@ func (e *Entry) Verify() error {
 // not exactly what Bytes of a valid entry returns, and with ErrNewer for an entry of a later version
 // of the format; it does not verify the signature. It keeps no reference to b.
 func Decode(folder Folder, b []byte) (*Entry, error) {
+	e, err := DecodeStored(folder, b)
+	if err != nil {
+		return nil, err
+	}
+	// Encoding again is what makes decoding strict: lengths of arrays, spare bytes and
+	// unusual spellings all show as a difference.
+	e.encode()
+	e.setSignature()
+	if !bytes.Equal(e.raw, b) {
+		return nil, fmt.Errorf("entry %s: encoding not canonical: %w", e.name(), ErrMalformed)
+	}
+	return e, nil
+}
+
+// DecodeStored is Decode of an entry that was verified before it was stored, to be opened: what only
+// verifying and passing it on take, its hash and Bytes, is not made. Its payload still has to authenticate.
+func DecodeStored(folder Folder, b []byte) (*Entry, error) {
 	if len(b) > MaxEntry {
 		return nil, fmt.Errorf("entry of %d bytes: %w", len(b), ErrTooLarge)
 	}
@@ -118,17 +134,11 @@ func Decode(folder Folder, b []byte) (*Entry, error) {
 	e := &Entry{
 		Folder: folder, Feed: ID{Device: h.Device, Run: h.Run}, Seq: h.Seq, Prev: h.Prev,
 		Frontier: headsOf(h.Frontier), Epoch: h.Epoch, Time: h.Time, Payload: f.Payload,
+		header: f.Header,
 	}
+	copy(e.Signature[:], f.Signature)
 	if err := e.check(); err != nil {
 		return nil, err
-	}
-	// Encoding again is what makes decoding strict: lengths of arrays, spare bytes and
-	// unusual spellings all show as a difference.
-	e.encode()
-	copy(e.Signature[:], f.Signature)
-	e.setSignature()
-	if !bytes.Equal(e.raw, b) {
-		return nil, fmt.Errorf("entry %s: encoding not canonical: %w", e.name(), ErrMalformed)
 	}
 	return e, nil
 }
@@ -170,10 +180,7 @@ func (e *Entry) encode() {
 	signed := e.raw[:len(e.raw)-signatureLen]
 	e.Payload = signed[len(signed)-len(e.Payload) : len(signed) : len(signed)]
 	e.header = header
-	h := blake3.NewDeriveKey(entryContext)
-	h.Write(e.Folder[:])
-	h.Write(signed)
-	h.Sum(e.hash[:0])
+	forEntry.sum(&e.hash, e.Folder[:], signed)
 }
 
 func (e *Entry) setSignature() {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"filippo.io/edwards25519"
-	"github.com/zeebo/blake3"
 )
 
 // Device names a device: it is the device's Ed25519 public key.
@@ -153,9 +152,9 @@ func (e Epoch) String() string { return hex.EncodeToString(e[:]) }
 // Epoch returns the name of k. Finding two keys of one name is as hard as finding a
 // collision of BLAKE3, so an entry that names its epoch is committed to one key.
 func (k Key) Epoch() Epoch {
-	var e Epoch
-	blake3.DeriveKey("sheaf 2026-01 name of an epoch v1", k[:], e[:])
-	return e
+	var h Hash
+	forEpoch.sum(&h, k[:])
+	return Epoch(h)
 }
 
 // String hides the key from logs.

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/zeebo/blake3"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
@@ -75,10 +74,9 @@ func (e *Entry) place(header []byte) []byte { return slices.Concat(e.Folder[:], 
 
 // nonce makes one from the place of a payload and its salt.
 func nonce(place, salt []byte) []byte {
-	h := blake3.NewDeriveKey(nonceContext)
-	h.Write(place)
-	h.Write(salt)
-	return h.Sum(nil)[:chacha20poly1305.NonceSizeX]
+	var sum Hash
+	forNonce.sum(&sum, place, salt)
+	return sum[:chacha20poly1305.NonceSizeX]
 }
 
 // pack compresses operations where that makes them shorter: one changed line has nothing to
@@ -136,8 +134,8 @@ func (e *Entry) Open(key Key) ([]byte, error) {
 
 // aead returns the cipher of payloads: a key of its own, so that k can serve other purposes.
 func (k Key) aead() cipher.AEAD {
-	var sub [chacha20poly1305.KeySize]byte
-	blake3.DeriveKey(payloadContext, k[:], sub[:])
+	var sub Hash
+	forPayload.sum(&sub, k[:])
 	a, err := chacha20poly1305.NewX(sub[:])
 	if err != nil {
 		panic(err) // the length of a key is fixed
