@@ -71,6 +71,14 @@ func (f *Folder) Lookup(dir NodeID, name string) (Info, error) {
 	return f.lookup(dir, name)
 }
 
+// Names tells whether a directory shows something of that name, at the cost of a look.
+func (f *Folder) Names(dir NodeID, name string) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	_, ok := f.seen().Entry(dir, name)
+	return ok
+}
+
 func (f *Folder) lookup(dir NodeID, name string) (Info, error) {
 	e, ok := f.seen().Entry(dir, name)
 	if !ok {

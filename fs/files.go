@@ -155,7 +155,7 @@ func (fs *filesystem) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Statu
 	}
 	if !n.bound {
 		s.closed = time.Now()
-		fs.ripen(n)
+		fs.ripenClosed(n, s)
 		return fuse.OK
 	}
 	if s.Object && n.active > 0 {

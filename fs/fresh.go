@@ -3,87 +3,57 @@ package fs
 import (
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sheaf-fs/sheaf/crdt"
 )
 
-// New files: each is in the journal from its creation on, and reaches the folder
-// a moment after it was closed, many in one batch.
-
-// ripen has a new file published in a moment.
-func (fs *filesystem) ripen(in *inode) {
-	fs.ripeMu.Lock()
-	defer fs.ripeMu.Unlock()
-	if _, ok := fs.ripening[in]; ok {
-		return
-	}
-	fs.ripening[in] = time.Now().Add(fs.ripe)
-	if len(fs.ripening) == 1 {
-		fs.later(fs.ripe, fs.harvest)
-	}
-}
-
-// harvestAll publishes the new files that are closed, now.
-func (fs *filesystem) harvestAll() {
-	fs.ripeMu.Lock()
-	for in := range fs.ripening {
-		fs.ripening[in] = time.Time{}
-	}
-	fs.ripeMu.Unlock()
-	fs.harvest()
-}
-
-// harvest publishes the new files whose moment has come.
-func (fs *filesystem) harvest() {
-	now := time.Now()
-	var due []*inode
-	next := time.Duration(0)
-	fs.ripeMu.Lock()
-	for in, t := range fs.ripening {
-		if t.After(now) {
-			next = max(next, t.Sub(now))
-		} else if len(due) < maxPublished {
-			due = append(due, in)
-			delete(fs.ripening, in)
-		}
-	}
-	if len(fs.ripening) > 0 {
-		fs.later(next, fs.harvest)
-	}
-	fs.ripeMu.Unlock()
-	for in, err := range fs.publishNew(due) {
-		fs.log.Error("publish a new file", "name", in.label(), "err", err)
-		wait := quiet
-		in.mu.Lock()
-		if in.sess != nil {
-			wait = in.sess.again()
-		}
-		in.mu.Unlock()
-		fs.later(wait, func() { fs.ripen(in) })
-	}
-}
+// New files: each is in the journal from its creation on (ripening.go), and reaches the folder
+// many in one batch.
 
 // publishNew brings new files into the folder, many in one batch, and reports those
 // that could not be.
 func (fs *filesystem) publishNew(list []*inode) map[*inode]error {
-	failed := map[*inode]error{}
-	// Objects are stored before the names are locked.
-	for _, in := range list {
-		in.mu.Lock()
-		if s := in.sess; s != nil && !in.bound && !in.gone && s.stored == nil {
-			if _, err := fs.content(in, s, fs.inodeWhole(in), in.text); err != nil {
-				failed[in] = err
-			}
-		}
-		in.mu.Unlock()
-	}
+	failed := fs.storeNew(list)
 	list = slices.DeleteFunc(slices.Clone(list), func(in *inode) bool { return failed[in] != nil })
 	for some := range slices.Chunk(list, maxLocked) { // who makes more names waits for a few files only
 		fs.mu.Lock()
 		maps.Copy(failed, fs.publishNewLocked(some))
 		fs.mu.Unlock()
 	}
+	return failed
+}
+
+// storeNew stores the objects among new files, before the names are locked, and reports those
+// that could not be. Each is synced; syncs at one time cost the disk little more than one.
+func (fs *filesystem) storeNew(list []*inode) map[*inode]error {
+	var mu sync.Mutex
+	failed := map[*inode]error{}
+	store := func(in *inode) {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		s := in.sess
+		if s == nil || in.bound || in.gone || s.stored != nil {
+			return
+		}
+		if _, err := fs.content(in, s, fs.inodeWhole(in), in.text); err != nil {
+			mu.Lock()
+			failed[in] = err
+			mu.Unlock()
+		}
+	}
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(storers, len(list)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
+				store(list[i])
+			}
+		})
+	}
+	workers.Wait()
 	return failed
 }
 

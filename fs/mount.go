@@ -112,7 +112,7 @@ type filesystem struct {
 	lastHandle uint64
 
 	ripeMu   sync.Mutex
-	ripening map[*inode]time.Time
+	ripening ripening
 
 	// The constants of these names; tests of what happens before make them longer.
 	dance time.Duration // under mu
@@ -181,7 +181,7 @@ func newFilesystem(f *crdt.Folder, h *crdt.Home, o Options) (*filesystem, error)
 		owner: fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}, started: time.Now(),
 		inodes: map[uint64]*inode{}, nodes: map[nodeKey]*inode{}, over: map[place]*inode{},
 		overIn: map[crdt.NodeID]map[string]*inode{}, waits: map[place]*waiting{}, expecting: map[place]crdt.NodeID{}, departed: map[place]crdt.NodeID{},
-		handles: map[uint64]*handle{}, keptIn: map[*inode]struct{}{}, crossed: map[uint64]struct{}{}, ripening: map[*inode]time.Time{},
+		handles: map[uint64]*handle{}, keptIn: map[*inode]struct{}{}, crossed: map[uint64]struct{}{},
 		localRootDir: localRootDir(h, f), numbers: newNumbers(), times: newTimes(),
 		dance: dance, ripe: ripe,
 	}

@@ -30,6 +30,9 @@ func (fs *filesystem) find(dir *inode, name string) (*inode, error) {
 	if fs.waits[at(dir, name)] != nil {
 		return nil, crdt.ErrNotExist
 	}
+	if !fs.folder.Names(dir.node, name) {
+		return nil, crdt.ErrNotExist // each file that is made is looked for before
+	}
 	info, err := fs.folder.Lookup(dir.node, name)
 	if err != nil {
 		return nil, err

@@ -224,7 +224,7 @@ func (fs *filesystem) closeView(h *handle) {
 				if !s.closed.After(s.last) { // the kernel may be late to say so
 					s.closed = time.Now()
 				}
-				fs.ripen(n)
+				fs.ripenClosed(n, s)
 			}
 		case s.dirty && (s.wrote && !s.Object || n.writers == 0):
 			if err := fs.publish(n); err != nil {

@@ -29,6 +29,7 @@ const (
 	againAtMost  = 16 * time.Second
 	maxPublished = 128 // new files at once
 	maxLocked    = 32  // of these, while nobody can make another one
+	storers      = 4   // of these, objects that are stored at one time
 
 	// maxTogether is how many bytes of new texts are one entry: who reads one of them opens it.
 	maxTogether = 128 << 10

@@ -59,6 +59,9 @@ func (fs *filesystem) inodeWhole(in *inode) bool {
 }
 
 func (fs *filesystem) attributesIn(dir crdt.NodeID) attributes.File {
+	if !fs.folder.Names(dir, attributes.Name) {
+		return attributes.File{} // as nearly everywhere
+	}
 	info, err := fs.folder.Lookup(dir, attributes.Name)
 	if err != nil || info.Kind != crdt.File {
 		return attributes.File{}
