@@ -70,6 +70,9 @@ func (r *ripening) take(now time.Time, moment time.Duration) (due []*inode, next
 		}
 		if len(due) == maxPublished {
 			kept, next = append(kept, r.list[i:]...), 0
+			if now.Sub(r.last) < pauses && !f.at.IsZero() {
+				next = moment // who makes them is to go on
+			}
 			break
 		}
 		due = append(due, f.in)
