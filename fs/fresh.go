@@ -197,7 +197,7 @@ func (fs *filesystem) placed(in *inode, node crdt.NodeID, c crdt.Holding, v crdt
 	fs.bind(in, node)
 	now := time.Now()
 	for _, r := range early {
-		fs.reads.read(r.wait(), node, v, now)
+		fs.reads.read(r.wait(), node, v, now, nil)
 	}
 	if s := in.sess; s != nil {
 		fs.saved(in, s, c, v)

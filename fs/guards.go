@@ -38,7 +38,7 @@ func (fs *filesystem) guard(in *inode, next crdt.Version) {
 			delete(in.guards, p)
 		}
 	}
-	for _, r := range fs.reads.served(in.node) { // the latest of each process counts
+	for _, r := range fs.reads.latest(in.node) {
 		g := guard{version: r.version}
 		if now, ok := in.guards[r.process]; ok && now.version.Equal(g.version) || r.version.Equal(next) {
 			continue
@@ -50,6 +50,8 @@ func (fs *filesystem) guard(in *inode, next crdt.Version) {
 			g.size, g.mtime = in.savedSize, in.savedMtime
 		case in.shownLast != nil && in.shownLast.version.Equal(g.version):
 			g.size, g.mtime = in.shownLast.size, in.shownLast.mtime
+		case r.shown != nil: // the kernel had forgotten the file meanwhile
+			g.size, g.mtime = r.shown.size, r.shown.mtime
 		default:
 			continue
 		}
@@ -60,6 +62,19 @@ func (fs *filesystem) guard(in *inode, next crdt.Version) {
 			in.guards = map[process]guard{}
 		}
 		in.guards[r.process] = g
+	}
+}
+
+// guardAgain is guard for a file that the kernel had forgotten, and the mount with it: whoever read
+// it before still goes on seeing that.
+func (fs *filesystem) guardAgain(in *inode, now crdt.Version) {
+	for _, r := range fs.reads.latest(in.node) {
+		if !r.version.Equal(now) {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			fs.guard(in, now)
+			return
+		}
 	}
 }
 

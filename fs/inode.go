@@ -135,6 +135,9 @@ func (fs *filesystem) inodeFor(info crdt.Info) *inode {
 	in := fs.add(&inode{kind: info.Kind, alt: alt, node: info.Node, bound: true, ino: fs.number(info.Node, alt)})
 	fs.loadOwner(in)
 	fs.recallTimes(in, info)
+	if info.Kind == crdt.File && alt == nil {
+		fs.guardAgain(in, info.Version)
+	}
 	fs.nodes[k] = in
 	return in
 }

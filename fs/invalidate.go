@@ -270,8 +270,9 @@ func (fs *filesystem) flip(in *inode, again span) bool {
 		if in.cached && !(news && info.Version.Equal(in.shownLast.version)) && !info.MtimeSet &&
 			again.to != nil && again.from.Equal(in.shownLast.version) && again.to.Equal(info.Version) {
 			in.stale, in.heldSince = false, time.Time{}
-			in.shownLast.version = slices.Clone(info.Version)
-			in.dated = in.shownLast
+			last := *in.shownLast
+			last.version = slices.Clone(info.Version)
+			in.shownLast, in.dated = &last, &last
 			return false
 		}
 		fs.guard(in, info.Version)

@@ -160,8 +160,11 @@ func (fs *filesystem) given(n *inode, h *handle) {
 		fs.lately.note(n.node, h.by)
 	}
 	c, node, before, at := h.by, n.node, n.before, time.Now()
+	now, was := n.shown(), n.shownLast
 	if !n.flipping {
 		before = nil
+	} else if was != nil && !was.version.Equal(before) {
+		was = nil
 	}
 	if len(n.guards) > 0 {
 		fs.later(0, func() { fs.unguard(n, c, version) })
@@ -169,9 +172,9 @@ func (fs *filesystem) given(n *inode, h *handle) {
 	fs.resolver.see(c.tid, false, func(*caller) {
 		if before != nil {
 			// The kernel may still have shown the one before: the save tells which it was.
-			fs.reads.read(c, node, before, at)
+			fs.reads.read(c, node, before, at, was)
 		}
-		fs.reads.read(c, node, version, at)
+		fs.reads.read(c, node, version, at, now)
 	})
 }
 

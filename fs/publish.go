@@ -121,9 +121,10 @@ func (fs *filesystem) saved(in *inode, s *session, c crdt.Holding, v crdt.Versio
 			fs.lately.note(in.node, s.writer)
 		}
 		fs.resolver.flush() // what the writer read before counts as before
-		fs.reads.saved(s.writer.wait(), in.node, v, now)
+		as := &shown{version: v, size: s.size, mtime: s.mtime}
+		fs.reads.saved(s.writer.wait(), in.node, v, now, as)
 		for _, r := range s.readers {
-			fs.reads.read(r.wait(), in.node, v, now)
+			fs.reads.read(r.wait(), in.node, v, now, as)
 		}
 	}
 	s.readers = nil

@@ -16,6 +16,7 @@ type reading struct {
 	saved   bool // its own save: what it read before does not matter any more
 	beside  bool // it is of a version shown beside the file
 	at      time.Time
+	shown   *shown // what it was told of that version's size and time; nil if nothing
 
 	// Of a save:
 	ancestors []process // of the saver
@@ -47,9 +48,9 @@ func newReadTable() *readTable {
 }
 
 // read records that a process was given a version.
-func (t *readTable) read(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
+func (t *readTable) read(c *caller, node crdt.NodeID, v crdt.Version, at time.Time, as *shown) {
 	t.editors.note(c)
-	t.add(node, reading{process: c.process, group: c.group, version: v, at: at})
+	t.add(node, reading{process: c.process, group: c.group, version: v, at: at, shown: as})
 }
 
 // beside records that a process was given a version that is shown beside the file.
@@ -58,8 +59,8 @@ func (t *readTable) beside(c *caller, node crdt.NodeID, v crdt.Version, at time.
 }
 
 // saved records that a process left a version.
-func (t *readTable) saved(c *caller, node crdt.NodeID, v crdt.Version, at time.Time) {
-	t.add(node, reading{process: c.process, group: c.group, version: v, saved: true, at: at, ancestors: c.ancestors})
+func (t *readTable) saved(c *caller, node crdt.NodeID, v crdt.Version, at time.Time, as *shown) {
+	t.add(node, reading{process: c.process, group: c.group, version: v, saved: true, at: at, shown: as, ancestors: c.ancestors})
 }
 
 func (t *readTable) add(node crdt.NodeID, r reading) {
@@ -162,6 +163,16 @@ func (t *readTable) ofGroup(group int, node crdt.NodeID) []reading {
 // served lists the versions of a node that anybody was given, oldest first.
 func (t *readTable) served(node crdt.NodeID) []reading {
 	return t.pick(node, func(reading) bool { return true })
+}
+
+// latest lists what each process was given of a node, or saved, last.
+func (t *readTable) latest(node crdt.NodeID) (out []reading) {
+	for _, r := range slices.Backward(t.served(node)) {
+		if !slices.ContainsFunc(out, func(o reading) bool { return o.process == r.process }) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // lastSave is the newest save by a process of one job: of a group, or begun by p.

@@ -26,15 +26,15 @@ func TestReadTable(t *testing.T) {
 	tab, node, now := newReadTable(), crdt.NodeID{1}, time.Now()
 	p := &caller{process: process{1, 1}, group: 7}
 	q := &caller{process: process{2, 1}, group: 7}
-	tab.read(p, node, version(0), now)
-	tab.read(q, node, version(1), now)
-	tab.read(p, node, version(1), now)
+	tab.read(p, node, version(0), now, nil)
+	tab.read(q, node, version(1), now, nil)
+	tab.read(p, node, version(1), now, nil)
 	equal(t, "reads", versions(tab.of(p.process, node)), "ab")
-	tab.read(p, node, version(0), now)
+	tab.read(p, node, version(0), now, nil)
 	equal(t, "read again", versions(tab.of(p.process, node)), "ba")
-	tab.saved(p, node, version(2), now)
+	tab.saved(p, node, version(2), now, nil)
 	equal(t, "after a save", versions(tab.of(p.process, node)), "c!")
-	tab.read(p, node, version(3), now.Add(time.Second))
+	tab.read(p, node, version(3), now.Add(time.Second), nil)
 	equal(t, "read after a save", versions(tab.of(p.process, node)), "c!d")
 	equal(t, "before the session", versions(until(tab.of(p.process, node), now)), "c!")
 	equal(t, "group", versions(tab.ofGroup(7, node)), "bc!d")
@@ -43,7 +43,7 @@ func TestReadTable(t *testing.T) {
 	equal(t, "another file", versions(tab.of(p.process, crdt.NodeID{2})), "")
 
 	for i := range byte(100) {
-		tab.read(q, node, version(i), now)
+		tab.read(q, node, version(i), now, nil)
 	}
 	if n := len(tab.served(node)); n > readsPerNode {
 		t.Errorf("%d readings of one file are kept", n)
@@ -56,9 +56,9 @@ func TestReadTableKeepsTheLiving(t *testing.T) {
 	tab, node, now := newReadTable(), crdt.NodeID{1}, time.Now()
 	st, _ := readStat(os.Getpid())
 	me := &caller{process: process{os.Getpid(), st.start}}
-	tab.read(me, node, version(0), now)
+	tab.read(me, node, version(0), now, nil)
 	for i := range 4 * readsPerNode {
-		tab.read(&caller{process: process{1<<30 + i, 1}}, node, version(1), now)
+		tab.read(&caller{process: process{1<<30 + i, 1}}, node, version(1), now, nil)
 	}
 	if got := versions(tab.of(me.process, node)); got != "a" {
 		t.Errorf("of a process that runs: %q", got)
@@ -84,11 +84,11 @@ func TestReadTableForgets(t *testing.T) {
 	st, _ := readStat(os.Getpid())
 	me := &caller{process: process{os.Getpid(), st.start}}
 	gone := &caller{process: process{1 << 30, 1}}
-	tab.read(me, crdt.NodeID{}, version(0), now.Add(-afterlife))
+	tab.read(me, crdt.NodeID{}, version(0), now.Add(-afterlife), nil)
 	for i := range firstSweep + 1 {
-		tab.read(gone, crdt.NodeID{1, byte(i), byte(i >> 8)}, version(0), now.Add(-2*afterlife))
+		tab.read(gone, crdt.NodeID{1, byte(i), byte(i >> 8)}, version(0), now.Add(-2*afterlife), nil)
 	}
-	tab.read(gone, crdt.NodeID{2}, version(0), now)
+	tab.read(gone, crdt.NodeID{2}, version(0), now, nil)
 	tab.mu.Lock()
 	tab.sweepLocked(now)
 	tab.mu.Unlock()
@@ -158,9 +158,9 @@ func TestReadTableKeepsThePatient(t *testing.T) {
 		return &caller{process: process{pid, st.start}}
 	}
 	patient, watcher := living(os.Getpid()), living(os.Getppid())
-	tab.read(patient, node, version(0), now)
+	tab.read(patient, node, version(0), now, nil)
 	for i := range byte(3 * readsPerNode) {
-		tab.read(watcher, node, version(i+1), now)
+		tab.read(watcher, node, version(i+1), now, nil)
 	}
 	equal(t, "what the patient one read", versions(tab.of(patient.process, node)), "a")
 	last := tab.of(watcher.process, node)

@@ -263,9 +263,9 @@ func (fs *filesystem) renameRevive(src, from *inode, oldName string, w *waiting,
 	return nil
 }
 
-// commitOver writes src's bytes to another node and takes src's own away. shown
+// commitOver writes src's bytes to another node and takes src's own away. over
 // is the version that the node's name showed. The caller holds filesystem.mu.
-func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Version, who *caller) error {
+func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, over crdt.Version, who *caller) error {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	if err := fs.load(src); err != nil {
@@ -274,8 +274,8 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	writer, whole := src.writer, fs.nodeWhole(node)
 	c := crdt.Holding{Body: src.text, Object: src.object.Object}
 	now := time.Now()
-	s := &session{writer: writer, begun: now, created: src.writing, mtime: src.mtime, record: record{Base: shown, Truncated: true, Path: fs.folder.Path(node)}}
-	there, err := fs.folder.HoldingAt(node, shown)
+	s := &session{writer: writer, begun: now, created: src.writing, mtime: src.mtime, record: record{Base: over, Truncated: true, Path: fs.folder.Path(node)}}
+	there, err := fs.folder.HoldingAt(node, over)
 	if err != nil {
 		there = crdt.Holding{}
 	}
@@ -356,7 +356,7 @@ func (fs *filesystem) commitOver(src *inode, node crdt.NodeID, shown crdt.Versio
 	src.draft = draft{}
 	if src.sess == nil {
 		fs.resolver.flush()
-		fs.reads.saved(s.writer.wait(), node, v, now)
+		fs.reads.saved(s.writer.wait(), node, v, now, &shown{version: v, size: sizeOf(c), mtime: s.mtime})
 		if err := fs.show(src, crdt.Holding{Version: v, Body: c.Body, Object: c.Object}); err != nil {
 			return err
 		}

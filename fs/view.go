@@ -198,11 +198,7 @@ func (fs *filesystem) show(in *inode, c crdt.Holding) error {
 // unload lets go of the content; attributes come from the folder again.
 func (in *inode) unload() {
 	if in.loaded {
-		size := int64(in.text.Len())
-		if in.object.Object != nil {
-			size = in.object.Size
-		}
-		in.shownLast, in.cached = &shown{in.version, size, in.mtime, in.object.Object == nil}, true
+		in.shownLast, in.cached = in.shown(), true
 	}
 	in.object.file.release()
 	in.object = objectFile{}
@@ -210,6 +206,19 @@ func (in *inode) unload() {
 		in.mtime = time.Time{} // as shown last
 	}
 	in.loaded, in.version, in.text = false, nil, nil
+}
+
+// shown is what stat shows of the version that is loaded or known; nil if none is. Nobody changes it.
+func (in *inode) shown() *shown {
+	switch {
+	case in.loaded && in.object.Object != nil:
+		return &shown{in.version, in.object.Size, in.mtime, false}
+	case in.loaded:
+		return &shown{in.version, int64(in.text.Len()), in.mtime, true}
+	case in.cached:
+		return in.shownLast
+	}
+	return nil
 }
 
 // idle tells whether nothing needs the content in memory.
