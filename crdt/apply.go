@@ -69,7 +69,7 @@ func (f *Folder) addText(b *kv.Batch, w when, v resolved) []tree.Change {
 	if b != nil {
 		f.storeText(b, w, v)
 	}
-	if v.here {
+	if v.here && sizeOf(v.event) >= keptAtOnce && f.unbegun(&v.op) {
 		f.texts.begin(v.text, v.event)
 	} else {
 		f.texts.add(v.text, v.event)

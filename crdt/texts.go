@@ -54,20 +54,28 @@ func (t *texts) add(l lineage, ev text.Event) {
 	t.weigh(e)
 }
 
+// unbegun reports whether nothing is here of the text that an operation begins. One that is not based
+// on anything is of the text that others began, too, who saw an empty file.
+func (f *Folder) unbegun(o *tree.Op) bool {
+	if len(o.Parents) > 0 {
+		_, known := f.tree.Event(o.Node, o.Event)
+		return !known
+	}
+	return len(f.tree.Heads(o.Node)) == 0
+}
+
 // keptAtOnce is how many bytes of a text that was made here are worth keeping it: its maker has it
 // in memory, and is about to change it.
 const keptAtOnce = 64 << 10
 
-// begin is add for the first event of a text, made on this device. A long text is kept from then
-// on, with the bytes that its maker has: read again, they would be there twice.
+// begin is add for the first event of a long text that nothing is here of, made on this device. It is
+// kept from then on, with the bytes that its maker has: read again, they would be there twice.
 func (t *texts) begin(l lineage, ev text.Event) {
 	t.mu.Lock()
-	if t.docs[l] != nil || sizeOf(ev) < keptAtOnce {
-		t.mu.Unlock()
-		t.add(l, ev)
-		return
-	}
 	defer t.mu.Unlock()
+	if e := t.docs[l]; e != nil {
+		t.drop(e)
+	}
 	d := text.NewDoc(l)
 	if _, err := d.Add(ev); err != nil {
 		return // it will be read

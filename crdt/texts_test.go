@@ -79,3 +79,39 @@ func TestTextNotStoredIsNotKept(t *testing.T) {
 		t.Error("the file is there")
 	}
 }
+
+// A text that others began before is not kept without what they wrote.
+func TestTextBegunTwice(t *testing.T) {
+	f, _ := newNotes(t)
+	hash, size, err := f.home.objects.Put(strings.NewReader("\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var node NodeID
+	var first Version
+	err = f.Update(func(tx *Tx) (err error) {
+		if node, _, err = tx.Create(Root, "twice", 0o644, NewContent{}); err != nil {
+			return err
+		}
+		if first, err = tx.Write(node, nil, NewContent{Text: "first\n"}); err != nil {
+			return err
+		}
+		_, err = tx.Write(node, first, NewContent{Object: &Object{Hash: Hash(hash), Size: size}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.texts.reset()
+	// Who had opened the file while it was empty.
+	err = f.Update(func(tx *Tx) error {
+		_, err := tx.Write(node, nil, NewContent{Text: strings.Repeat("a line\n", keptAtOnce)})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := f.ContentAt(node, first); err != nil || c.Text != "first\n" {
+		t.Errorf("%q, %v", c.Text, err)
+	}
+}
