@@ -207,11 +207,12 @@ func (f *Folder) sign(plain []byte, frontier feed.Frontier) (header, body []byte
 var atLength = func() {}
 
 // snapshot returns what the folder shows and at which frontier; nothing if that is little, or if
-// a feed was forked, so that the frontier does not say which entries it is made of.
+// a feed was forked, so that the frontier does not say which entries it is made of, or some of these
+// are still to be read.
 func (f *Folder) snapshot() (*tree.Shown, feed.Frontier, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.first != nil || len(f.forked) > 0 || f.tree.Len() < worthNodes && f.order < worthEntries && !fault.On("crdt-always-checkpoint") {
+	if f.first != nil || len(f.forked) > 0 || f.late || f.tree.Len() < worthNodes && f.order < worthEntries && !fault.On("crdt-always-checkpoint") {
 		return nil, nil, nil
 	}
 	if err := f.sealLocked(); err != nil {

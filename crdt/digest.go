@@ -47,13 +47,13 @@ func (f *Folder) Digest(ctx context.Context) (Digest, error) {
 	d := &digesting{f: f, Digest: Digest{Version: DigestVersion}, order: held.order}
 	nodes := f.tree.Nodes()
 	d.members()
-	all := len(f.unread) == 0
+	all, late := len(f.unread) == 0, f.late
 	f.mu.Unlock()
 	if err == nil {
 		d.Frontier, err = f.hashHeld(held)
 	}
 	if !all {
-		d.Frontier = f.home.speaks.asRead(d.Frontier)
+		d.Frontier = f.asRead(d.Frontier, late)
 	}
 	if err != nil {
 		return Digest{}, err

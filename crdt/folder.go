@@ -33,6 +33,7 @@ type Folder struct {
 	notes    []Note
 	expired  map[Hash]bool // objects that were freed on purpose
 	unread   map[Device]unreadCount
+	late     bool  // some of that could be read, had there been room
 	began    int64 // unix ns: when the folder came to this device
 	broken   error // the state in memory may be ahead of the disk
 	closed   bool

@@ -67,11 +67,12 @@ func (f *Folder) countUnread(row unreadRow) {
 	}
 	u.entries++
 	f.unread[row.Device] = u
+	f.late = f.late || row.Rules <= f.home.speaks.rules
 }
 
 // loadUnread counts what is not read.
 func (f *Folder) loadUnread() error {
-	f.unread = map[Device]unreadCount{}
+	f.unread, f.late = map[Device]unreadCount{}, false
 	return f.eachUnread(func(_ uint64, row unreadRow) { f.countUnread(row) })
 }
 
@@ -91,7 +92,7 @@ func (f *Folder) eachUnread(fn func(order uint64, row unreadRow)) error {
 // readUnread applies what this sheaf can read and the one that got it could not. The folder is
 // loaded, and nobody else knows it yet.
 func (f *Folder) readUnread() error {
-	if len(f.unread) == 0 || f.pending != nil { // there is no room to seal that, and none for more
+	if !f.late || f.pending != nil { // there is no room to seal that, and none for more
 		return nil
 	}
 	var orders []uint64
@@ -145,7 +146,9 @@ func (f *Folder) readLate(b *kv.Batch, order uint64) error {
 		return err
 	}
 	ops, size, err := f.home.speaks.operations(e, f.grant.Key)
-	if errors.Is(err, ErrNewer) {
+	var newer unreadError
+	if errors.As(err, &newer) { // it is packed in a way that came later than these rules
+		b.Set(f.key('u', be64(order)), encode(unreadRow{d.Feed.Device, newer.rules, d.Applied}))
 		return nil
 	}
 	// An error is no reason to refuse what was taken: it does nothing.
@@ -186,11 +189,14 @@ func (f *Folder) unreadDevices() []Unread {
 }
 
 // asRead makes another hash of that of entries of which not all are read: what is made of them
-// says nothing of what others make of the same.
-func (l *language) asRead(held Hash) Hash {
+// says nothing of what others make of the same, or where they could be read, of what anybody does.
+func (f *Folder) asRead(held Hash, late bool) Hash {
 	h := blake3.NewDeriveKey("sheaf 2026-12 frontier by rules v1")
-	h.Write(be64(l.rules))
+	h.Write(be64(f.home.speaks.rules))
 	h.Write(held[:])
+	if late {
+		h.Write(f.home.device[:])
+	}
 	return Hash(h.Sum(nil))
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/sheaf-fs/sheaf/crdt"
 	"github.com/sheaf-fs/sheaf/crdt/feed"
 )
@@ -299,4 +301,58 @@ func TestReadLateAndKilled(t *testing.T) {
 	a.waits("", 0)
 	w.again(a, a.disk.killed())
 	w.check()
+}
+
+// Who has no room to read what an older sheaf left tells nobody that it has read it.
+func TestReadLateOnFullDisk(t *testing.T) {
+	t.Cleanup(crdt.SetWorth(0))
+	disk := &fullDisk{FS: vfs.Default}
+	late := 0
+	for looks := int32(1); looks < 20; looks++ {
+		a, b := pair(t)
+		a.options = a.options.On(disk)
+		a.create("/f", "f\n")
+		sync(t, a, b)
+		b.newer()
+		b.chmod("/f", 0o600)
+		sync(t, a, b)
+		a.waits("bert", 1)
+		id := a.f.ID()
+		if err := a.home.Close(); err != nil {
+			t.Fatal(err)
+		}
+		a.options = a.options.Newer()
+		disk.looks.Store(looks)
+		home, err := crdt.Open(a.dir, a.options)
+		disk.full.Store(false)
+		disk.looks.Store(0)
+		if err != nil {
+			a.open(id)
+			continue
+		}
+		a.home = home
+		if a.f, err = home.Folder(id); err != nil {
+			t.Fatal(err)
+		}
+		if len(a.f.Status().Unread) == 0 {
+			same(t, a, b)
+			break
+		}
+		late++
+		if x, y := a.digest(), b.digest(); x.Frontier == y.Frontier {
+			t.Error("they have read different things, and compare digests")
+		}
+		if header, _, err := a.f.MakeCheckpoint(t.Context()); header != nil || err != nil {
+			t.Errorf("it makes a checkpoint of what others make something else of, %v", err)
+		}
+		a.reopen()
+		a.waits("", 0)
+		same(t, a, b)
+		if a.digest() != b.digest() {
+			t.Error("read, they have different digests")
+		}
+	}
+	if late == 0 {
+		t.Error("there was always room")
+	}
 }
