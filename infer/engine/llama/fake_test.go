@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -45,27 +46,30 @@ func TestMain(m *testing.M) {
 }
 
 // probe tries, in a child that runs the real library, to open a file that it was not
-// given, until it is refused, and then other things. What it could do it writes to result.
+// given, and to make a socket, until it is refused, and then other things. What it could do it
+// writes to result. Files and system calls are refused one after the other, so it waits for both.
 func probe(secret string, result *os.File) {
 	defer result.Close()
-	for {
-		f, err := os.Open(secret)
-		if errors.Is(err, os.ErrPermission) {
-			break
+	until := func(try func() (io.Closer, error)) {
+		for {
+			c, err := try()
+			if errors.Is(err, os.ErrPermission) {
+				return
+			}
+			if err == nil {
+				c.Close()
+			}
+			time.Sleep(time.Millisecond)
 		}
-		f.Close()
-		time.Sleep(time.Millisecond)
 	}
+	until(func() (io.Closer, error) { return os.Open(secret) })
+	until(func() (io.Closer, error) { return net.Dial("udp", "127.0.0.1:9") })
 	if f, err := os.Create(secret + ".new"); err == nil {
 		f.Close()
 		fmt.Fprintln(result, "made a file")
 	}
 	if _, err := os.ReadDir(filepath.Dir(secret)); err == nil {
 		fmt.Fprintln(result, "listed a directory")
-	}
-	if c, err := net.Dial("udp", "127.0.0.1:9"); err == nil {
-		c.Close()
-		fmt.Fprintln(result, "made a socket")
 	}
 	fmt.Fprintln(result, "refused")
 }
