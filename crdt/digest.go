@@ -87,7 +87,7 @@ func (d *digesting) members() {
 func (d *digesting) add(ctx context.Context, nodes []NodeID) error {
 	f := d.f
 	began := time.Now()
-	var unread []unread
+	var missing []undigested
 	err := func() error {
 		f.mu.RLock()
 		defer f.mu.RUnlock()
@@ -101,16 +101,16 @@ func (d *digesting) add(ctx context.Context, nodes []NodeID) error {
 				return err
 			}
 			if d.Sum = d.Sum.Xor(sum); u != nil {
-				unread = append(unread, *u)
+				missing = append(missing, *u)
 			}
 		}
 		return nil
 	}()
-	if err != nil || len(unread) == 0 {
+	if err != nil || len(missing) == 0 {
 		return errors.Join(err, ctx.Err())
 	}
 	b := f.home.db.Batch()
-	for _, u := range unread {
+	for _, u := range missing {
 		sum, err := f.readDigest(b, u)
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
@@ -128,8 +128,8 @@ func (d *digesting) add(ctx context.Context, nodes []NodeID) error {
 	return ctx.Err()
 }
 
-// unread is the texts of a file whose digest is not known yet.
-type unread struct {
+// undigested is the texts of a file whose digest is not known yet.
+type undigested struct {
 	node    NodeID
 	version []byte // names all of them
 	texts   map[lineage]Version
@@ -137,7 +137,7 @@ type unread struct {
 
 // textDigest digests the texts that a file's newest versions have: zero if there are none, or if
 // they have to be read first. It runs with mu held for reading.
-func (f *Folder) textDigest(node NodeID) (Hash, *unread, error) {
+func (f *Folder) textDigest(node NodeID) (Hash, *undigested, error) {
 	info := f.tree.Get(node)
 	if info == nil || info.Kind != File {
 		return Hash{}, nil, nil
@@ -162,11 +162,11 @@ func (f *Folder) textDigest(node NodeID) (Hash, *unread, error) {
 	if ok && len(v) == 64 && string(v[:32]) == string(version) {
 		return Hash(v[32:]), nil, nil
 	}
-	return Hash{}, &unread{node, version, texts}, nil
+	return Hash{}, &undigested{node, version, texts}, nil
 }
 
 // readDigest digests the texts of a file, and has b keep what they come to. Nobody waits for it.
-func (f *Folder) readDigest(b *kv.Batch, u unread) (sum Hash, err error) {
+func (f *Folder) readDigest(b *kv.Batch, u undigested) (sum Hash, err error) {
 	for l, version := range u.texts {
 		s, err := f.textOnce(u.node, l, version)
 		if errors.Is(err, ErrClosed) {

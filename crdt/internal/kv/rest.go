@@ -6,7 +6,8 @@ import "context"
 // has in memory is made anew only when it has to grow, and keeps until then what was in it.
 const forgetting = 4
 
-// largeBatch is how many bytes Pebble may take into memory as they are: half a memtable, about.
+// largeBatch is how many bytes of a batch Rest is worth: Pebble takes those of half a memtable into
+// its memory as they are, and counts more than their bytes.
 const largeBatch = memTableSize / 4
 
 // Rest lets go of the memory that large batches left behind: Pebble keeps one long after it is
