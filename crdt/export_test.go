@@ -93,6 +93,13 @@ func (f *Folder) Shelved() (n int, err error) {
 	return n, err
 }
 
+// LoseRecords damages the database: what is kept of the entries is gone, and they are not.
+func (f *Folder) LoseRecords() error {
+	b := f.home.db.Batch()
+	b.DeletePrefix(f.key('r'))
+	return f.home.db.Commit(b)
+}
+
 // On returns options for a home whose database is on another disk.
 func (o Options) On(disk vfs.FS) Options {
 	o.db.FS = disk

@@ -296,6 +296,11 @@ func (r *repairing) fill(ctx context.Context, twin *Home, loaded bool) (keep boo
 			r.add(Damage{What: "database", Path: filepath.Join(r.dir, "db"), Text: "a local setting: " + err.Error()})
 		}
 	}
+	b := twin.db.Batch()
+	b.Set([]byte(rulesKey), be64(twin.speaks.rules)) // an older sheaf must not open what is made by these
+	if err := twin.db.Commit(b); err != nil {
+		return false, storage("repair", r.dir, err)
+	}
 	var grants []Grant
 	err = from.Scan([]byte(grantPrefix), func(_, v []byte) error {
 		g, err := DecodeGrant(v)
@@ -393,7 +398,7 @@ func copyPending(from, to *kv.DB, f *Folder) error {
 
 // tell opens the home as it is now, which shows that it is whole, and leaves notes for status.
 func (r *repairing) tell() error {
-	h, err := Open(r.dir, Options{Logger: r.h.log})
+	h, err := Open(r.dir, Options{Logger: r.h.log, speaks: r.h.speaks})
 	if err != nil {
 		return err
 	}

@@ -356,3 +356,44 @@ func TestReadLateOnFullDisk(t *testing.T) {
 		t.Error("there was always room")
 	}
 }
+
+// A home is repaired by the rules that it was in use with: what waits for a newer sheaf goes on waiting.
+func TestRepairUnread(t *testing.T) {
+	a, b := pair(t)
+	a.create("/f", "f\n")
+	sync(t, a, b)
+	b.newer()
+	b.chmod("/f", 0o600)
+	b.seal()
+	b.create("/g", "g\n")
+	sync(t, a, b)
+	repair := func(d *device) {
+		t.Helper()
+		want, id := d.dump(), d.f.ID()
+		if err := d.f.LoseRecords(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.home.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := crdt.Repair(t.Context(), d.dir, d.options, quiet); err != nil || len(c.Damage) == 0 {
+			t.Fatalf("%v; found %+v", err, c)
+		}
+		if d.open(id); d.dump() != want {
+			t.Errorf("repaired, it shows\n%s\nand before\n%s", d.dump(), want)
+		}
+		if bad := d.damaged(); len(bad) > 0 {
+			t.Errorf("repaired, it is damaged: %+v", bad)
+		}
+	}
+	repair(a)
+	a.waits("bert", 1)
+	a.newer()
+	a.waits("", 0)
+	repair(b)
+	sync(t, a, b)
+	same(t, a, b)
+	if a.digest() != b.digest() {
+		t.Error("they have different digests")
+	}
+}
