@@ -14,8 +14,8 @@ import (
 
 // Expire frees the objects of old versions that the home's policy does not keep, and returns
 // how many objects and bytes. What is under a name, or beside one and not resolved, what a text
-// began from, the newest version of each file, removed ones included, and what no other device
-// is known to have stay. History goes on naming what is gone. It may run at any time; ctx
+// began from, the newest version of each file, removed ones included, what may become that once
+// what it builds on is here, and what no other device is known to have stay. History goes on naming what is gone. It may run at any time; ctx
 // ends it.
 func (h *Home) Expire(ctx context.Context) (objects int, bytes int64, err error) {
 	k, err := h.Keep()
@@ -120,7 +120,13 @@ func (f *Folder) objectUses(ctx context.Context, k Keep, uses map[Hash]use) (see
 	f.mu.RLock()
 	seen = f.changes()
 	files := f.tree.FilesEver()
+	waiting := f.shelf.filter != nil || f.tree.Waiting() > 0
 	f.mu.RUnlock()
+	if waiting {
+		if err := f.addWaiting(uses); err != nil {
+			return 0, err
+		}
+	}
 	for i, id := range files {
 		if i%256 == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
@@ -132,6 +138,24 @@ func (f *Folder) objectUses(ctx context.Context, k Keep, uses map[Hash]use) (see
 		f.addUses(k, n, heads, events, acked, uses)
 	}
 	return seen, nil
+}
+
+// addWaiting adds the objects of versions that wait for what they build on: they may be a file's
+// newest once it comes.
+func (f *Folder) addWaiting(uses map[Hash]use) error {
+	return f.scanRecords(func(d dated) error {
+		f.mu.RLock()
+		defer f.mu.RUnlock()
+		for _, o := range d.Ops {
+			if o.Tree == nil || o.Tree.Object == nil {
+				continue
+			}
+			if _, known := f.tree.Event(o.Tree.Node, o.Tree.Event); !known {
+				uses[o.Tree.Object.Hash] = use{true, o.Tree.Object.Size}
+			}
+		}
+		return nil
+	})
 }
 
 // addUses adds what one file says.

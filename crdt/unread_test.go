@@ -397,3 +397,40 @@ func TestRepairUnread(t *testing.T) {
 		t.Error("they have different digests")
 	}
 }
+
+// The object of a version that waits for a newer sheaf does not expire as one of another file's old
+// versions: it is what the file holds once it is read.
+func TestExpireUnread(t *testing.T) {
+	defer crdt.SetJustStored(0)()
+	a, b := pair(t)
+	gone := b.picture("pic", "first")
+	sync(t, a, b)
+	old := b.picture("pic", "old")
+	sync(t, a, b)
+	b.picture("pic", "second")
+	b.picture("pic", "third")
+	b.create("f", "one\ntwo\nthree\nfour\n")
+	sync(t, a, b)
+	base := a.node("f").Version
+	a.write("f", base, "one, by anna\ntwo\nthree\nfour\n")
+	b.write("f", base, "one\ntwo\nthree\nfour, by bert\n")
+	sync(t, a, b)
+	b.newer()
+	b.write("f", b.node("f").Version, "one, by anna\nTWO\nthree\nfour, by bert\n") // takes rules 2
+	b.seal()
+	b.picture("f", "old") // which anna can read, and waits for that
+	sync(t, a, b)
+	a.waits("bert", 1)
+	if err := a.home.SetKeep(crdt.Keep{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.home.Expire(t.Context()); err != nil || a.has(gone) {
+		t.Errorf("nothing expired, %v", err)
+	}
+	a.newer()
+	sync(t, a, b)
+	if got := a.read("f").Object; got == nil || got.Hash != old || !a.has(old) {
+		t.Errorf("the file shows %+v, and it is here: %v", got, a.has(old))
+	}
+	same(t, a, b)
+}
