@@ -10,8 +10,8 @@ import "time"
 const (
 	manyNew = 128                    // so many new files that wait are a burst, which goes on
 	pauses  = 100 * time.Millisecond // until none was closed for so long,
-	waitNew = 2 * time.Second        // but the first of them waits no longer than this,
-	backlog = 32 << 20               // and all of them are no more than so many bytes
+	waitNew = 2 * time.Second        // but they wait no more once the first has for so long,
+	backlog = 32 << 20               // or all of them are so many bytes
 )
 
 // ripening is the new files that were closed, first those that were closed first: what is made
@@ -70,8 +70,8 @@ func (r *ripening) take(now time.Time, moment time.Duration) (due []*inode, next
 		}
 		if len(due) == maxPublished {
 			kept, next = append(kept, r.list[i:]...), 0
-			if now.Sub(r.last) < pauses && !f.at.IsZero() {
-				next = moment // who makes them is to go on
+			if now.Sub(r.last) < pauses && now.Sub(f.at) < atLatest && r.bytes < 2*backlog {
+				next = moment // who makes them is to go on, while that does not leave ever more behind
 			}
 			break
 		}

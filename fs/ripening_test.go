@@ -68,6 +68,27 @@ func TestBurstWaits(t *testing.T) {
 	}
 }
 
+// What is made faster than it is published a few at a time is published at once before it has
+// waited for long, or is much: it would be ever more otherwise.
+func TestBurstFallsBehind(t *testing.T) {
+	now := time.Now()
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name string
+		r    *ripening
+		next time.Duration
+	}{
+		{"longer than a burst", closedAt(now, 3000, ms, true, 1), ripe},
+		{"for long", closedAt(now, 2*int(atLatest/ms), ms, true, 1), 0},
+		{"more than a burst", closedAt(now, 1000, ms, true, backlog/500), ripe},
+		{"much", closedAt(now, 1000, ms, true, backlog/250), 0},
+	} {
+		if due, next, _ := tt.r.take(now, ripe); len(due) != maxPublished || next != tt.next {
+			t.Errorf("%s: %d are due, the next ones after %v, want %d, %v", tt.name, len(due), next, maxPublished, tt.next)
+		}
+	}
+}
+
 // While files are made by the thousand the first ones are in the folder before the last is made,
 // and all of them are once that ends.
 func TestBurstIsPublished(t *testing.T) {
