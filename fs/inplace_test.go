@@ -300,3 +300,48 @@ func TestRecoverAdrift(t *testing.T) {
 		})
 	}
 }
+
+// A cut that fails, as on a full disk, takes nothing: what was written in place before is still
+// the file's, after a crash too.
+func TestFailedCutTakesNothing(t *testing.T) {
+	d := mounted(t)
+	d.write("f", poem)
+	d.flush()
+	node, fs := d.node("f"), d.s.fs
+	fs.mu.Lock()
+	in := fs.nodes[key(node, nil)]
+	fs.mu.Unlock()
+	eventually(t, "the file's first session ends", func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return in.sess == nil
+	})
+	f, err := os.OpenFile(d.path("f"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("X"), 0); err != nil {
+		t.Fatal(err)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	s := in.sess
+	if s == nil || s.Into == 0 {
+		t.Fatal("nothing is in the journal")
+	}
+	if err := os.Mkdir(fs.journal.path(s.ID), 0o700); err != nil { // no file can be made there
+		t.Fatal(err)
+	}
+	if err := fs.cut(s, 0); err == nil {
+		t.Fatal("the bytes went to a file that cannot be")
+	}
+	if !s.wrote || s.Truncated {
+		t.Errorf("the session is cut: truncated %v, written %v", s.Truncated, s.wrote)
+	}
+	for _, r := range fs.journal.records() {
+		if r.ID == s.ID && r.Truncated {
+			t.Error("a restart would set aside what was written")
+		}
+	}
+}

@@ -273,11 +273,19 @@ func (fs *filesystem) unstore(s *session) error {
 // cut changes the size of the bytes.
 func (fs *filesystem) cut(s *session, size int64) error {
 	if size == 0 {
-		s.Truncated, s.wrote, s.Synced = true, false, false
-		s.begun = time.Now()
-		if err := fs.journal.put(s.record); err != nil {
+		was := s.record
+		s.Truncated, s.Synced = true, false
+		var err error
+		if s.packed != nil && s.size > 0 {
+			err = s.unpackFirst(0) // which records it with the bytes' going
+		} else {
+			err = fs.journal.put(s.record)
+		}
+		if err != nil {
+			s.record = was // the bytes are as they were
 			return err
 		}
+		s.wrote, s.begun = false, time.Now()
 	}
 	if s.packed == nil || s.size != 0 || size != 0 {
 		if err := s.unpackFirst(size); err != nil {
