@@ -33,6 +33,7 @@ func Recover(h *crdt.Home, f *crdt.Folder) error {
 	if fs.locals, err = openLocalIndex(localRootDir(h, f)); err != nil {
 		return fmt.Errorf("recover %s: %w", f.Name(), err)
 	}
+	torn := j.fromOtherBoot()
 	var errs []error
 	var done []record
 	for _, r := range j.records() {
@@ -43,7 +44,7 @@ func Recover(h *crdt.Home, f *crdt.Folder) error {
 		if r.Kind == specialRecord || fs.waitsForSides(r) {
 			continue // nothing of it was begun, or the next mount goes on with it
 		}
-		if err := fs.recover(r); err != nil {
+		if err := fs.recover(r, torn); err != nil {
 			errs = append(errs, fmt.Errorf("recover %s: %w", r.Path, err))
 			continue
 		}
@@ -59,7 +60,9 @@ func Recover(h *crdt.Home, f *crdt.Folder) error {
 		}
 		os.Remove(j.path(r.ID))
 	}
-	errs = append(errs, fs.sweep())
+	if errs = append(errs, fs.sweep()); errors.Join(errs...) == nil {
+		errs = append(errs, j.noteBoot())
+	}
 	return errors.Join(errs...)
 }
 
@@ -70,7 +73,7 @@ func (fs *filesystem) sweep() error {
 	if err != nil {
 		return err
 	}
-	live := map[string]bool{journalName: true}
+	live := map[string]bool{journalName: true, bootName: true}
 	for _, r := range fs.journal.records() {
 		live[fmt.Sprint(r.ID)] = true
 	}
@@ -82,7 +85,9 @@ func (fs *filesystem) sweep() error {
 	return nil
 }
 
-func (fs *filesystem) recover(r record) error {
+// recover brings in what one record names. torn says that power may have been lost since.
+func (fs *filesystem) recover(r record, torn bool) error {
+	torn = torn && !r.Synced && fs.journal.inFile(r.ID)
 	switch r.Kind {
 	case removeRecord:
 		return gone(fs.folder.Update(func(tx *crdt.Tx) error { return tx.Remove(r.Node) }))
@@ -113,6 +118,8 @@ func (fs *filesystem) recover(r record) error {
 	switch {
 	case r.Unnamed:
 		return nil
+	case torn && (r.Appended || r.Node == none):
+		return fs.setAsideTorn(s)
 	case r.Appended:
 		return fs.recoverAppend(s)
 	case r.Node == none:
@@ -127,6 +134,12 @@ func (fs *filesystem) recover(r record) error {
 	c, err := fs.content(nil, s, fs.nodeWhole(r.Node), was.Body)
 	if err != nil {
 		return err
+	}
+	if torn {
+		if was.Same(c) {
+			return nil
+		}
+		return fs.setAsideTorn(s)
 	}
 	s.Truncated = false // the base is the record's: its writer is gone
 	_, err = fs.write(r.Node, s, c)
@@ -183,6 +196,13 @@ func (fs *filesystem) recoverNew(s *session) error {
 		return fs.setAside(s, "the directory of this new file is gone")
 	}
 	return err
+}
+
+func (fs *filesystem) setAsideTorn(s *session) error {
+	if s.size == 0 {
+		return nil
+	}
+	return fs.setAside(s, "the machine went down before these bytes were safe on its disk, so some may be missing or zeros; the file itself is unchanged")
 }
 
 // setAside keeps a session's bytes in the home and says where.

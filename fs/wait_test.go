@@ -85,7 +85,7 @@ func TestRenamedToATakenName(t *testing.T) {
 					if r.Kind != moveRecord {
 						continue
 					}
-					if err := d.s.fs.recover(r); err != nil {
+					if err := d.s.fs.recover(r, false); err != nil {
 						d.t.Error(err)
 					}
 				}

@@ -149,3 +149,10 @@ func unmount(point string, flags int, args ...string) error {
 	}
 	return nil
 }
+
+// BootID names this run of the machine, in which device numbers mean something and outside of which
+// what was not synced may be lost; "" where that is not known.
+func BootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}

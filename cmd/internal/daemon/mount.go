@@ -167,7 +167,7 @@ func (d *daemon) mountFresh(f *crdt.Folder, r mountRecord) (_ *mounted, err erro
 			return nil, err
 		}
 		if !gathered || try == 3 {
-			up.Device, up.Boot = s.Device(), bootID()
+			up.Device, up.Boot = s.Device(), mountinfo.BootID()
 			if err := d.setRecord(f, up); err != nil { // of use only where the mount point moves
 				d.log.Warn("the mount is not on record", "path", r.Point, "err", err)
 			}

@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/sheaf-fs/sheaf/fs/mountinfo"
 )
@@ -12,7 +10,7 @@ import (
 // renamed without anybody asking the daemon from then on. Where that is not known for sure it is
 // the point on record.
 func (r mountRecord) moved() string {
-	if !r.Up || r.Device == "" || r.Boot == "" || r.Boot != bootID() {
+	if !r.Up || r.Device == "" || r.Boot == "" || r.Boot != mountinfo.BootID() {
 		return r.Point
 	}
 	point, ok := mountinfo.PointOf(r.Device)
@@ -25,11 +23,4 @@ func (r mountRecord) moved() string {
 		return r.Point
 	}
 	return point
-}
-
-// bootID names this run of the machine, in which device numbers of mounts mean something; ""
-// where that is not known.
-func bootID() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(b))
 }
