@@ -62,3 +62,14 @@ func TestPowerLostSessions(t *testing.T) {
 		t.Errorf("after it, %q, %v", b, err)
 	}
 }
+
+// A disk that has no room to note the run of the machine keeps nobody from the folder.
+func TestRecoverWithoutBoot(t *testing.T) {
+	d := unmounted(t, nil)
+	if err := os.MkdirAll(filepath.Join(sessionsDir(d.home, d.f), bootName), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Recover(d.home, d.f); err != nil {
+		t.Error(err)
+	}
+}
