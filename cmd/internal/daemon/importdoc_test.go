@@ -7,18 +7,24 @@ import (
 	"github.com/sheaf-fs/sheaf/crdt"
 )
 
-// A document's steps become versions of one file whose text is the document's, whatever they are.
-func TestMakeFile(t *testing.T) {
-	type steps = []automerge.Step
+func newFolder(t *testing.T) *crdt.Folder {
+	t.Helper()
 	h, err := crdt.Init(t.TempDir(), crdt.Options{DeviceName: "desk"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
+	t.Cleanup(func() { h.Close() })
 	f, err := h.CreateFolder("notes")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f
+}
+
+// A document's steps become versions of one file whose text is the document's, whatever they are.
+func TestMakeFile(t *testing.T) {
+	type steps = []automerge.Step
+	f := newFolder(t)
 	for name, c := range map[string]struct {
 		steps    steps
 		text     string
@@ -63,15 +69,7 @@ func TestMakeFileInTurns(t *testing.T) {
 	was := importTurn
 	importTurn = 0
 	defer func() { importTurn = was }()
-	h, err := crdt.Init(t.TempDir(), crdt.Options{DeviceName: "desk"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	f, err := h.CreateFolder("notes")
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := newFolder(t)
 	const n = 100
 	steps := []automerge.Step{{Text: "0\n"}}
 	for i := 1; i < n; i++ {
